@@ -1,0 +1,1 @@
+"""What sites and the coordinator say to each other, and nothing else."""

@@ -1,0 +1,119 @@
+"""One worker a home folder: the daemon if it runs, else the command itself.
+
+A daemon owns its stores. A command that needs them takes the folder's lock and works itself, or,
+where the daemon holds the lock, leaves a request in the folder and waits for the answer. Requests
+and answers are small JSON files, written whole, readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reidscope_protocols.durable import write_durably
+from reidscope_protocols.errors import NotReadyError, ReidscopeError
+
+Answer = dict[str, Any]
+Handler = Callable[[str, Mapping[str, Any]], Answer]
+_POLL_SECONDS = 0.1
+
+
+class CarriedOutError(ReidscopeError):
+    """An error that the daemon met while it carried a request out, with its exit code."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # an instance's own, of whatever class it was
+
+
+class Desk:
+    """The request folder and the lock of one home folder."""
+
+    def __init__(self, home: Path) -> None:
+        self._lock = home / "lock"
+        self._requests = home / "requests"
+        self._requests.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def claim(self) -> Iterator[bool]:
+        """Hold the lock for the block, if nobody else does; yields whether it is held."""
+        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            except BlockingIOError:
+                held = False
+            yield held
+        finally:
+            os.close(handle)
+
+    def ask(
+        self, verb: str, arguments: Mapping[str, Any], handler: Handler, *, timeout_s: float
+    ) -> Answer:
+        """Carry a request out here if the home is free, else have its daemon do it.
+
+        Raises
+        ------
+        CarriedOutError
+            The daemon met an error; its message and exit code are repeated.
+        NotReadyError
+            No answer within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self.claim() as held:
+            if held:
+                return handler(verb, arguments)
+        name = secrets.token_hex(16)
+        request, answer = self._requests / f"{name}.request", self._requests / f"{name}.answer"
+        body = json.dumps({"verb": verb, "arguments": dict(arguments)}).encode()
+        write_durably(request, body)
+        try:
+            while time.monotonic() < deadline:
+                if answer.exists():
+                    return _unwrap(json.loads(answer.read_bytes()))
+                with self.claim() as held:
+                    # The daemon ended meanwhile: the request is taken back and done here.
+                    if held and request.exists():
+                        request.unlink()
+                        return handler(verb, arguments)
+                time.sleep(_POLL_SECONDS)
+        finally:
+            request.unlink(missing_ok=True)
+            answer.unlink(missing_ok=True)
+        raise NotReadyError(
+            f"{verb}",
+            got=f"no answer from the running daemon in {timeout_s:.0f} s",
+            expected="an answer",
+            do="look at the daemon's own terminal, then ask again",
+        )
+
+    def serve_waiting(self, handler: Handler) -> int:
+        """Carry out every request that waits now, and return how many there were."""
+        waiting = sorted(self._requests.glob("*.request"))
+        for request in waiting:
+            try:
+                asked = json.loads(request.read_bytes())
+            except FileNotFoundError:
+                continue  # its author gave up between the listing and now
+            request.unlink(missing_ok=True)
+            try:
+                reply: Answer = {"answer": handler(asked["verb"], asked["arguments"])}
+            except ReidscopeError as error:
+                reply = {"error": str(error), "exit_code": error.exit_code}
+            write_durably(request.with_suffix(".answer"), json.dumps(reply).encode())
+        return len(waiting)
+
+
+def _unwrap(reply: Mapping[str, Any]) -> Answer:
+    if "error" in reply:
+        raise CarriedOutError(reply["error"], exit_code=reply["exit_code"])
+    answer: Answer = reply["answer"]
+    return answer

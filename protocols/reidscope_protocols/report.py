@@ -1,0 +1,152 @@
+"""The signed report: estimates with intervals, every release, everything needed to recompute."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from reidscope_protocols.keys import KeyRecord
+from reidscope_protocols.statements import Parsed, Statement
+from reidscope_protocols.study import GalleryError
+from reidscope_protocols.vocabulary import Line, Sha256, SiteName, StudyId
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Difference = Annotated[float, Field(ge=-1, le=1)]
+
+
+class ReportedStudy(Parsed):
+    """Which study was answered."""
+
+    id: StudyId
+    title: Line
+    sha256: Sha256
+    population: Line
+    question: str
+    reference_people: Line
+    reference_size: int
+    gallery_error: tuple[GalleryError, ...]
+
+
+class People(Parsed):
+    """Number of people behind a site's table, from the noisy counts."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class ReportedSite(Parsed):
+    """What one site of the study did; `subjects` is absent where it released nothing."""
+
+    site: SiteName
+    status: Literal["released", "declined", "silent"]
+    subjects: People | None
+    declared_people: int | None
+    epsilon: float
+    odds: float
+
+
+class ReportedTable(Parsed):
+    """Every noisy count, as the sites signed them."""
+
+    table: Line
+    cells: tuple[Line, ...]
+    counts: dict[SiteName, tuple[int, ...]]
+    epsilon: float
+
+
+class Identification(Parsed):
+    """Share of people found in one arm, by one attacker, among `gallery_size` faces."""
+
+    experiment: Line
+    arm: Line
+    attacker: Line
+    gallery_size: int
+    rank: int
+    rate: Share
+    low: Share
+    high: Share
+    basis: Literal["measured", "extrapolated"]
+
+
+class SiteIdentification(Parsed):
+    """The same share at one site alone."""
+
+    site: SiteName
+    arm: Line
+    gallery_size: int
+    rate: Share
+    low: Share
+    high: Share
+
+
+class Acquired(Parsed):
+    """Share of people whose scan and photo each showed a face."""
+
+    experiment: Line
+    rate: Share
+    low: Share
+    high: Share
+
+
+class Comparison(Parsed):
+    """Paired difference, `arm` minus `against`, on the same people with the same coins."""
+
+    experiment: Line
+    arm: Line
+    against: Line
+    gallery_size: int
+    difference: Difference
+    low: Difference
+    high: Difference
+
+
+class PrivacyAccount(Parsed):
+    """What each person may have lost, and to whom the promise is made."""
+
+    mechanism: Line
+    unit: Line
+    neighbouring: Line
+    mode: Line
+    epsilon_total: float
+    odds_total: float
+    note: str
+
+
+class Evidence(Parsed):
+    """The signed bytes behind the numbers, and the keys that signed them.
+
+    Attributes
+    ----------
+    study : str
+        The study's DSSE envelope.
+    releases, decisions : tuple of str
+        DSSE envelopes, one a site that sent one.
+    keys : tuple of KeyRecord
+        Compare their fingerprints with the owners: a report cannot vouch for its own keys.
+    """
+
+    study: str
+    releases: tuple[str, ...]
+    decisions: tuple[str, ...]
+    keys: tuple[KeyRecord, ...]
+
+
+class Report(Statement):
+    """A study's published answer."""
+
+    payload_type = "application/vnd.reidscope.report+json"
+    schema_: Literal["reidscope.report/1"] = Field("reidscope.report/1", alias="schema")
+    study_sha256: Sha256
+    study: ReportedStudy
+    notices: tuple[Line, ...]
+    sites: tuple[ReportedSite, ...]
+    tables: tuple[ReportedTable, ...]
+    identification: tuple[Identification, ...]
+    by_site: tuple[SiteIdentification, ...]
+    acquired: tuple[Acquired, ...]
+    comparisons: tuple[Comparison, ...]
+    privacy: PrivacyAccount
+    evidence: Evidence
+    versions: dict[Line, Line]

@@ -1,0 +1,73 @@
+"""The words that every statement uses, each with the form that it must have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+
+SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+"""A site's public name: lower case, digits and hyphens, at most 40 characters."""
+
+StudyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+"""A study's public short name; its sha256 is what binds."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""Lower-case hexadecimal sha256."""
+
+ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""What was done to a scan before the attack; `unmodified` is the arm without any defacing."""
+
+UNMODIFIED = "unmodified"
+
+
+def _one_line(text: str) -> str:
+    if any(not character.isprintable() for character in text):
+        message = "must be one line of printable characters"
+        raise ValueError(message)
+    return text
+
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_one_line)]
+"""Text for people: one line."""
+
+
+class KeyRole(StrEnum):
+    """Whose voice a signing key is."""
+
+    STUDY = "study"
+    """Signs studies; may live on a machine that is never online."""
+    COORDINATOR = "coordinator"
+    """Signs receipts, grants and reports."""
+    SITE = "site"
+    """Signs one site's decisions and releases."""
+
+
+class ConstantRole(StrEnum):
+    """What a public constant of a study is for."""
+
+    REFERENCE_GALLERY = "reference-gallery"
+    CALIBRATION = "calibration"
+    DETECTOR = "detector"
+    RECOGNISER = "recogniser"
+    TEMPLATE = "template"
+
+
+class Verdict(StrEnum):
+    """What a site decided about a study."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+
+
+class DecisionReason(StrEnum):
+    """Why, in one of a few public words: never a person's text."""
+
+    REVIEWED = "reviewed"
+    POLICY = "policy"
+    ETHICS = "ethics"
+    WORKLOAD = "workload"
+    DATA = "data"
+    OTHER = "other"
