@@ -1,12 +1,14 @@
 """The errors of reidscope, by whose fault they are and what to do about them.
 
     ReidscopeError                      1   the root: never raised itself
+    ├── InvariantError                  5   reidscope contradicts itself: a defect of ours
     ├── InputError                     10   what a person handed to a command
     │   ├── NoDicomError               11   a folder without a readable DICOM image
     │   ├── LinkError                  12   a link file that cannot be followed
     │   ├── NoUsablePeopleError        13   an index that would hold nobody
     │   ├── ConfigError                14   a configuration, policy or key file
-    │   └── UnsupportedError           15   a choice that this version does not offer
+    │   ├── UnsupportedError           15   a choice that this version does not offer
+    │   └── GeometryError              16   a series that is no volume
     ├── StatementError                 20   a signed statement or a constant
     │   ├── MalformedError             21   not the shape that its schema gives
     │   ├── BadSignatureError          22   not signed by whom it must be signed
@@ -81,6 +83,12 @@ class DescribedError(ReidscopeError):
         super().__init__(str(self.problem))
 
 
+class InvariantError(DescribedError):
+    """Reidscope contradicts itself: a defect of ours, nobody else's."""
+
+    exit_code = 5
+
+
 class InputError(DescribedError):
     """What a person handed to a command cannot be used."""
 
@@ -115,6 +123,12 @@ class UnsupportedError(InputError):
     """A choice that this version does not offer."""
 
     exit_code = 15
+
+
+class GeometryError(InputError):
+    """A series is no volume of a head."""
+
+    exit_code = 16
 
 
 class StatementError(DescribedError):

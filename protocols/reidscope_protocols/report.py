@@ -81,6 +81,15 @@ class SiteIdentification(Parsed):
     high: Share
 
 
+class Influence(Parsed):
+    """Leave-one-site-out: the pooled share minus the share without this site."""
+
+    site: SiteName
+    arm: Line
+    gallery_size: int
+    change: Difference
+
+
 class Acquired(Parsed):
     """Share of people whose scan and photo each showed a face."""
 
@@ -145,6 +154,7 @@ class Report(Statement):
     tables: tuple[ReportedTable, ...]
     identification: tuple[Identification, ...]
     by_site: tuple[SiteIdentification, ...]
+    influence: tuple[Influence, ...]
     acquired: tuple[Acquired, ...]
     comparisons: tuple[Comparison, ...]
     privacy: PrivacyAccount

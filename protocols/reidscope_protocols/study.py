@@ -91,11 +91,17 @@ class FaceExperiment(Parsed):
 
 
 class Constant(Parsed):
-    """A public file that every site must hold, byte for byte."""
+    """A public file that every site must hold, byte for byte.
+
+    Attributes
+    ----------
+    size_bytes : int or None
+        None for a file that every installation brings along: it is never sent.
+    """
 
     role: ConstantRole
     sha256: Sha256
-    size_bytes: int = Field(ge=1, le=1 << 31)
+    size_bytes: int | None = Field(ge=1, le=1 << 31)
 
 
 class TableRequest(Parsed):

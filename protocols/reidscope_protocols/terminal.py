@@ -1,0 +1,60 @@
+"""How every role's commands speak: tables or JSON on the one hand, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from reidscope_protocols.errors import ReidscopeError
+
+INTERRUPTED = 130
+_OUT = Console()
+_ERR = Console(stderr=True)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table for people."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*map(str, row))
+    _OUT.print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print JSON for programs."""
+    _OUT.file.write(json.dumps(value, default=str, indent=1) + "\n")
+
+
+def say(line: str) -> None:
+    """Print one plain line, at once."""
+    _OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on the terminal for the block; yields what to tell it: done, of."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=_ERR, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def run_as_command(app: Callable[[], Any]) -> None:
+    """Run a command line: an error becomes its one line and its exit code."""
+    try:
+        app()
+    except ReidscopeError as error:
+        _ERR.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _ERR.print("interrupted", markup=False, highlight=False)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,195 @@
+"""`reidscope-server study`: write a study down, plan it, sign it, open it, look at it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reidscope_protocols.durable import write_durably
+from reidscope_protocols.envelope import sign_payload
+from reidscope_protocols.errors import RefusalError
+from reidscope_protocols.keys import StatementKey
+from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.study import Study
+from reidscope_protocols.terminal import say, show_json, show_table
+from reidscope_server.config import ServerHome
+from reidscope_server.draft import Answers, draft, read_constants
+from reidscope_server.planning import LARGEST_HALF_WIDTH, plan
+from reidscope_server.verbs import ask
+
+_PUBLIC = 0o644
+_DEFAULT_HOME = Path("reidscope-server-home")
+
+Home = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="REIDSCOPE_SERVER_HOME",
+        help="The coordinator's home folder.",
+        file_okay=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Draft = Annotated[Path, typer.Argument(metavar="DRAFT", help="A study from `study new`.")]
+
+study_app = typer.Typer(
+    help="Write a study down, plan it, sign it, open it, look at it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Population(StrEnum):
+    """Who the scans are of."""
+
+    PATIENTS = "patients"
+    VOLUNTEERS = "volunteers"
+    SYNTHETIC = "synthetic people"
+
+
+@study_app.command()
+def new(
+    *,
+    study_id: Annotated[str, typer.Option("--id", help="Short name, never used before.")],
+    sites: Annotated[str, typer.Option("--sites", help="Names, separated by commas.")],
+    constants: Annotated[
+        Path, typer.Option("--constants", help="Folder of a public reference.", file_okay=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Draft to write.")],
+    title: Annotated[str, typer.Option(help="One line.")] = "Faces in head scans",
+    question: Annotated[str, typer.Option(help="What the study wants to know.")] = (
+        "How many people does a face recogniser find from their head scan, before and after "
+        "defacing?"
+    ),
+    population: Annotated[Population, typer.Option(help="Who the scans are of.")] = (
+        Population.PATIENTS
+    ),
+    arms: Annotated[str, typer.Option(help="Defacers, separated by commas.")] = "quickshear",
+    anchors: Annotated[str, typer.Option(help="Gallery sizes, separated by commas.")] = "100,1000",
+    epsilon: Annotated[str, typer.Option(help="Of the one joint table.")] = "2",
+    reference_people: Annotated[
+        str, typer.Option(help="Who the faces of the public gallery are of.")
+    ] = "synthetic people",
+    minimum_people: Annotated[int, typer.Option(help="Declared people a site.")] = 20,
+    minimum_sites: Annotated[int, typer.Option(help="Releases below which no report is made.")] = 1,
+    days: Annotated[int, typer.Option(help="From now until the study closes.")] = 90,
+) -> None:
+    """Write a draft: a study as it would be signed."""
+    answers = Answers(
+        study_id=study_id,
+        title=title,
+        question=question,
+        population=population.value,
+        sites=_list(sites),
+        arms=_list(arms),
+        anchors=tuple(int(size) for size in _list(anchors)),
+        epsilon=PrivacyLoss.from_decimal(epsilon),
+        reference_people=reference_people,
+        minimum_declared_people=minimum_people,
+        minimum_sites=minimum_sites,
+        days=days,
+    )
+    study = draft(answers, read_constants(constants))
+    write_durably(out, study.payload(), mode=_PUBLIC)
+    cells = len(study.joint_table.cells)
+    say(f"draft of {study_id}: {cells} cells, epsilon {study.loss} at each site")
+
+
+@study_app.command("plan")
+def plan_command(
+    draft_file: Draft,
+    people: Annotated[str, typer.Option(help="People a site, separated by commas.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Accept wide intervals.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how wide every interval will be; refuse a study that would answer nothing."""
+    study = Study.parse(draft_file.read_bytes())
+    planned = plan(study, [int(count) for count in _list(people)])
+    rows = [
+        {"arm": row.arm, "gallery": row.gallery_size, "rate": row.rate, "points": row.points}
+        for row in planned
+    ]
+    if as_json:
+        show_json(rows)
+    else:
+        columns = ("arm", "gallery", "at a rate of", "half-width, points")
+        table = [[row.arm, row.gallery_size, row.rate, f"{row.points:.1f}"] for row in planned]
+        show_table(f"{study.study_id}: intervals to come", columns, table)
+    widest = max(row.points for row in planned)
+    if widest > LARGEST_HALF_WIDTH and not force:
+        raise RefusalError(
+            "plan",
+            got=f"a half-width of {widest:.1f} points",
+            expected=f"at most {LARGEST_HALF_WIDTH:.0f}",
+            do="ask more people or sites, fewer arms, or a larger epsilon; or give --force",
+        )
+
+
+@study_app.command()
+def sign(
+    draft_file: Draft,
+    out: Annotated[Path, typer.Option("--out", help="Signed study to write.")],
+    home: Home = _DEFAULT_HOME,
+    key: Annotated[
+        Path | None, typer.Option(help="Study key; the home's own if absent. May be offline.")
+    ] = None,
+) -> None:
+    """Sign a draft with the study key; nothing can change after that."""
+    payload = draft_file.read_bytes()
+    study = Study.parse(payload)
+    path = key or ServerHome.existing(home).key("study.pem")
+    envelope = sign_payload(payload, payload_type=Study.payload_type, key=StatementKey.load(path))
+    write_durably(out, envelope, mode=_PUBLIC)
+    say(f"signed {study.study_id}: {len(envelope)} bytes")
+
+
+@study_app.command("open")
+def open_command(
+    signed: Annotated[Path, typer.Argument(metavar="SIGNED", help="From `study sign`.")],
+    constants: Annotated[
+        Path, typer.Option("--constants", help="Folder of its public reference.", file_okay=False)
+    ],
+    home: Home = _DEFAULT_HOME,
+) -> None:
+    """Open a signed study to its sites."""
+    files = read_constants(constants).files
+    arguments = {
+        "envelope": signed.read_text(),
+        "files": {sha256: content.hex() for sha256, content in files.items()},
+    }
+    answer = ask(home, "open", arguments)
+    say(f"{answer['id']} is open: sha256 {answer['sha256']}")
+
+
+@study_app.command()
+def status(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Id or first digits; or nothing.")
+    ] = "",
+    home: Home = _DEFAULT_HOME,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what waits for whom."""
+    if not study:
+        found = ask(home, "studies", {})["studies"]
+        if as_json:
+            show_json(found)
+        else:
+            show_table("studies", ("id", "sha256"), [[row["id"], row["sha256"]] for row in found])
+        return
+    answer = ask(home, "status", {"study": study})
+    if as_json:
+        show_json(answer)
+        return
+    columns = ("site", "decision", "answer", "released")
+    rows = [[row[column] for column in columns] for row in answer["sites"]]
+    show_table(f"{answer['study']} (closes {answer['closes']})", columns, rows)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

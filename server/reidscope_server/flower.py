@@ -1,0 +1,378 @@
+"""The coordinator's only words with Flower: its fleet door, and rounds over an in-process Grid.
+
+Flower's Fleet API and link state run inside this process. Control and Runtime APIs, app bundles
+and Flower's own commands are never started. The fleet door demands the site's client certificate;
+certificate, node and sender must be one site; a body's size is checked before it is read. Flower's
+identity is trusted for nothing beyond that: a Release speaks through its signature.
+
+Flower delivers at most once, so a query is pushed anew until the answer is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+# Flower reads the two switches above when it is imported.
+import uvicorn
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from fastapi import FastAPI
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.error import http_error_translator
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.config_loader import (
+    get_federation_manager,
+    get_objectstore_linkstate_factories,
+)
+from flwr.superlink.grid import HttpGrid
+from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
+from flwr.superlink.routers.fleet.router import router as fleet_router
+from flwr.superlink.servicer.runtime import runtime_handlers
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reidscope_protocols.errors import MalformedError, TransportError
+from reidscope_protocols.wire import RELEASE_FRAME, unpad
+
+_QUERY = "query.release"
+_PATHS = frozenset(
+    f"/v1/fleet/{name}"
+    for name in (
+        "activate-node",
+        "deactivate-node",
+        "send-node-heartbeat",
+        "pull-messages",
+        "push-messages",
+        "push-object",
+        "pull-object",
+        "confirm-message-received",
+    )
+)
+_LARGEST_BODY = RELEASE_FRAME + (64 << 10)  # bytes
+_NODE_LEASE_SECONDS = 30
+_BEAT_SECONDS = 10
+_MESSAGE_SECONDS = 120.0
+_START_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSite:
+    """One site as the fleet door knows it."""
+
+    name: str
+    certificate_sha256: str
+    transport_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What one site answered to one query: the content of its frame, unread."""
+
+    site: str
+    study_sha256: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files of the door's own certificate, its key, and the CA that sites' must be from."""
+
+    certificate: str
+    key: str
+    authority: str
+
+
+class Fleet:
+    """Flower's link state, its fleet door, and the one run through which queries go."""
+
+    def __init__(self, database: str, sites: Callable[[], tuple[FleetSite, ...]]) -> None:
+        _, self._factory = get_objectstore_linkstate_factories(database, get_federation_manager())
+        self._state = self._factory.state()
+        self._sites = sites
+        self._nodes: dict[str, int] = {}
+        self._pending: dict[str, tuple[str, str, float]] = {}
+        self._ended = threading.Event()
+
+    @contextmanager
+    def door(self, host: str, port: int, tls: TlsFiles) -> Iterator[None]:
+        """Listen for the block.
+
+        Raises
+        ------
+        TransportError
+            The port could not be opened.
+        """
+        config = uvicorn.Config(
+            self._app(),
+            host=host,
+            port=port,
+            http=_PeerProtocol,
+            ws="none",
+            lifespan="off",
+            ssl_certfile=tls.certificate,
+            ssl_keyfile=tls.key,
+            ssl_ca_certs=tls.authority,
+            ssl_cert_reqs=ssl.CERT_REQUIRED,
+            log_level="critical",
+            access_log=False,
+        )
+        config.load()
+        # Safety: `ssl_certfile` is set, so load() has made a context.
+        assert config.ssl is not None
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=_run_quietly, args=(server,), name="fleet", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise TransportError(
+                    "fleet port",
+                    got="a port that could not be opened",
+                    expected=f"port {port} free on this host",
+                    do="stop what listens there, or choose another port with init",
+                )
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            self._ended.set()
+            server.should_exit = True
+            thread.join(timeout=_START_SECONDS)
+
+    def begin(self) -> None:
+        """Open the one Flower run of this process and keep it alive until the door closes."""
+        run_id = self._state.create_run(
+            None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
+        )
+        run = self._state.get_run_info(run_ids=[run_id])[0]
+        task_id = run.primary_task_id
+        if not (self._state.claim_task(task_id) and self._state.activate_task(task_id)):
+            raise TransportError(
+                "round",
+                got="a Flower run that did not start",
+                expected="a running one",
+                do="delete flower.sqlite, which is disposable, and start again",
+            )
+        task = self._state.get_tasks(task_ids=[task_id])[0]
+        # Flower keeps its process-wide identity here; a Message cannot be built without it.
+        TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = run_id, task_id, 1
+        self._grid = _InProcessGrid(self._state, task, run)
+        beat = threading.Thread(target=self._beat, args=(task_id,), name="beat", daemon=True)
+        beat.start()
+
+    def ask(self, wanted: Mapping[str, str]) -> None:
+        """Push a query to each online site that has none under way.
+
+        Parameters
+        ----------
+        wanted : mapping of str to str
+            Study sha256 by site name.
+        """
+        self._enrol_nodes()
+        now = time.monotonic()
+        self._pending = {
+            message: (site, study, until)
+            for message, (site, study, until) in self._pending.items()
+            if until > now
+        }
+        busy = {site for site, _, _ in self._pending.values()}
+        online = {node.node_id for node in self._grid.get_nodes() if node.status == "online"}
+        for site, study in wanted.items():
+            node = self._nodes.get(site)
+            if node is None or node not in online or site in busy:
+                continue
+            query = Message(
+                RecordDict({"query": ConfigRecord({"study": study})}),
+                dst_node_id=node,
+                message_type=_QUERY,
+                ttl=_MESSAGE_SECONDS,
+            )
+            for message in self._grid.push_messages([query]):
+                self._pending[message] = (site, study, now + _MESSAGE_SECONDS)
+
+    def replies(self) -> tuple[Reply, ...]:
+        """Collect what came in; a Flower error is nobody's answer and is asked again."""
+        if not self._pending:
+            return ()
+        collected = []
+        for message in self._grid.pull_messages(set(self._pending)):
+            asked = self._pending.pop(message.metadata.reply_to_message_id, None)
+            if asked is None or message.has_error():
+                continue
+            site, study, _ = asked
+            content = _content(message)
+            if content is not None:
+                collected.append(Reply(site=site, study_sha256=study, content=content))
+        return tuple(collected)
+
+    def _beat(self, task_id: int) -> None:
+        while not self._ended.wait(_BEAT_SECONDS):
+            self._state.acknowledge_task_heartbeat(task_id)
+        self._state.finish_task(task_id, "completed", "")
+
+    def _enrol_nodes(self) -> None:
+        """Give every site of the table its node, by the key of its certificate."""
+        for site in self._sites():
+            public = _node_key(site)
+            node = self._state.get_node_id_by_public_key(public) or self._state.create_node(
+                NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public, _NODE_LEASE_SECONDS, name=site.name
+            )
+            self._nodes[site.name] = node
+
+    def _app(self) -> Callable[..., Any]:
+        self._enrol_nodes()
+        app = FastAPI(
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            middleware=[
+                Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
+                Middleware(ProtobufTranslationMiddleware),
+                Middleware(NodeAuthMiddleware),
+                Middleware(BaseHTTPMiddleware, dispatch=self._one_site),
+            ],
+        )
+        app.state.linkstate_factory = self._factory
+        app.state.enable_supernode_auth = True
+        app.include_router(fleet_router)
+        return _outer_door(app, self._site_of_certificate)
+
+    def _site_of_certificate(self, sha256: str) -> FleetSite | None:
+        for site in self._sites():
+            if site.certificate_sha256 == sha256:
+                return site
+        return None
+
+    async def _one_site(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
+        """Certificate, node id and sender must be one site."""
+        said = getattr(request.state, "protobuf_request", None)
+        site: FleetSite = request.scope["reidscope_site"]
+        own = _node_key(site)
+        node = self._state.get_node_id_by_public_key(own)
+        if node is None:
+            self._enrol_nodes()
+            node = self._state.get_node_id_by_public_key(own)
+        key = getattr(said, "public_key", None)
+        named = getattr(getattr(said, "node", None), "node_id", 0) or getattr(said, "node_id", 0)
+        honest = said is not None and (key == own if key is not None else named == node)
+        if isinstance(said, PushMessagesRequest):
+            honest = honest and all(
+                message.metadata.src_node_id == node for message in said.messages_list
+            )
+        if not honest:
+            return JSONResponse({"detail": "not this site"}, 403)
+        response: Response = await call_next(request)
+        return response
+
+
+class _InProcess:
+    """What HttpGrid calls, answered by Flower's handlers in this process instead of over HTTP."""
+
+    def __init__(self, state: Any, task: Any) -> None:
+        self._state, self._task = state, task
+
+    def __getattr__(self, name: str) -> Callable[[Any], Any]:
+        handlers = {
+            "GetNodes": runtime_handlers.get_nodes,
+            "PushMessages": runtime_handlers.push_messages,
+            "PullMessages": runtime_handlers.pull_messages,
+            "PushObject": runtime_handlers.push_object,
+            "PullObject": runtime_handlers.pull_object,
+            "ConfirmMessageReceived": runtime_handlers.confirm_message_received,
+        }
+        handler = handlers[name]
+        return lambda request: handler(request, self._state, self._task)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _InProcessGrid(HttpGrid):  # type: ignore[misc]  # Flower ships no types that mypy follows
+    def __init__(self, state: Any, task: Any, run: Any) -> None:
+        super().__init__(token="in-process")  # noqa: S106  # no token: nothing is authenticated here
+        self._client = _InProcess(state, task)
+        self.set_run(run)
+
+
+class _PeerProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not followed by mypy
+    """Hands the peer certificate's sha256 to the application."""
+
+    app: Any
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        held = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        inner = self.app
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["reidscope_certificate"] = _sha256(held)
+            await inner(scope, receive, send)
+
+        self.app = app
+
+
+def _outer_door(app: FastAPI, site_of: Callable[[str], FleetSite | None]) -> Callable[..., Any]:
+    """Refuse by path, certificate and size before a byte of the body is read."""
+
+    async def door(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        site = site_of(scope["reidscope_certificate"])
+        if scope["path"] not in _PATHS or site is None:
+            await Response(status_code=403)(scope, receive, send)
+        elif not length.isdigit() or int(length) > _LARGEST_BODY:
+            await Response(status_code=413)(scope, receive, send)
+        else:
+            scope["reidscope_site"] = site
+            await app(scope, receive, send)
+
+    return door
+
+
+def _content(message: Message) -> bytes | None:
+    """Take the frame out of a reply; anything else is no answer."""
+    record = message.content.get("answer") if message.has_content() else None
+    frame = record.get("frame") if isinstance(record, ConfigRecord) else None
+    try:
+        return unpad(frame) if isinstance(frame, bytes) else None
+    except MalformedError:
+        return None
+
+
+def _node_key(site: FleetSite) -> bytes:
+    key: bytes = public_key_to_bytes(load_pem_public_key(site.transport_key))
+    return key
+
+
+def _sha256(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()
+
+
+def _run_quietly(server: uvicorn.Server) -> None:
+    # A daemon's signals are the daemon's own: uvicorn must not take them in its thread.
+    server.install_signal_handlers = lambda: None
+    try:
+        server.run()
+    except SystemExit:
+        # uvicorn exits where a port is taken; `door` sees that it did not start and says so.
+        return

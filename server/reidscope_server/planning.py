@@ -1,0 +1,136 @@
+"""How wide the intervals of a study will be, before anybody is asked.
+
+The report's own interval code reads the counts that would be expected; nothing is simulated. A rate
+near a half is the widest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reidscope_protocols.cells import weights
+from reidscope_protocols.errors import InputError
+from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import UNMODIFIED
+from reidscope_server.estimates import gallery_sd, read_points
+from reidscope_server.intervals import Weighed, difference_interval, share_interval
+from reidscope_server.pooling import noise_variance
+
+WIDEST_POINTS = 15.0
+"""Half width, percentage points, beyond which a rate is hardly worth a person's epsilon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWidth:
+    """Expected half width of one 95% interval.
+
+    Attributes
+    ----------
+    kind : str
+        `rate` of an arm, or `difference` between a defaced arm and the unmodified one.
+    half_width_points : float
+        Percentage points.
+    """
+
+    kind: Literal["rate", "difference"]
+    arm: str
+    gallery_size: int
+    half_width_points: float
+
+
+def plan(
+    study: Study, people_per_site: Sequence[int], *, rate: float = 0.5, discordant: float = 0.5
+) -> tuple[PlannedWidth, ...]:
+    """Return the expected half width of everything that the report will estimate.
+
+    Parameters
+    ----------
+    study : Study
+        A draft or a signed one.
+    people_per_site : sequence of int
+        One number a site that is expected to release, each at least 1.
+    rate : float
+        True share found that every arm is planned for, in [0, 1].
+    discordant : float
+        Share of people whom a defacer hides, in [0, 1]; nobody becomes findable by it.
+
+    Raises
+    ------
+    InputError
+        No site, a site without people, or a share outside [0, 1].
+    """
+    if not people_per_site or min(people_per_site) < 1:
+        raise InputError(
+            "plan",
+            got="no site, or a site without people",
+            expected="at least one person at each of at least one site",
+            do="give each site's declared size",
+        )
+    if not (0 <= rate <= 1 and 0 <= discordant <= 1):
+        raise InputError("plan", got="a share outside 0 to 1", expected="0 to 1", do="correct it")
+    everyone = sum(people_per_site)
+    noise = len(people_per_site) * noise_variance(study.joint_table.epsilon_nano)
+    rates = (
+        PlannedWidth(
+            kind="rate",
+            arm=arm,
+            gallery_size=size,
+            half_width_points=100
+            * share_interval(
+                _expected(study, _ones(study, arm, size), everyone, rate, noise, size)
+            ).half_width,
+        )
+        for arm, size in read_points(study)
+    )
+    size = study.experiment.anchors[0]
+    differences = (
+        PlannedWidth(
+            kind="difference",
+            arm=arm,
+            gallery_size=size,
+            half_width_points=100
+            * difference_interval(
+                _expected(study, _signs(study, arm), everyone, -discordant, noise, size),
+                discordant=discordant * everyone,
+            ).half_width,
+        )
+        for arm in study.experiment.arms[1:]
+    )
+    return (*rates, *differences)
+
+
+def too_wide(
+    planned: Sequence[PlannedWidth], *, widest_points: float = WIDEST_POINTS
+) -> tuple[PlannedWidth, ...]:
+    """Return the rates whose planned half width is beyond `widest_points`: empty is good news."""
+    return tuple(
+        width
+        for width in planned
+        if width.kind == "rate" and width.half_width_points > widest_points
+    )
+
+
+def _ones(study: Study, arm: str, gallery_size: int) -> tuple[int, ...]:
+    return weights(study.joint_table.cells, arm=arm, gallery_size=gallery_size)
+
+
+def _signs(study: Study, arm: str) -> tuple[int, ...]:
+    size = study.experiment.anchors[0]
+    pairs = zip(_ones(study, arm, size), _ones(study, UNMODIFIED, size), strict=True)
+    return tuple(ours - theirs for ours, theirs in pairs)
+
+
+def _expected(
+    study: Study, row: Sequence[int], everyone: int, mean: float, noise: float, gallery_size: int
+) -> Weighed:
+    return Weighed(
+        total=mean * everyone,
+        people=everyone,
+        weight_sum=sum(row),
+        weight_squares=sum(w * w for w in row),
+        cells=len(row),
+        noise_variance=noise,
+        gallery_sd=gallery_sd(study, gallery_size),
+    )

@@ -1,0 +1,87 @@
+"""Noisy tables of all sites -> one table, and how much noise it carries.
+
+Counts are added as they were signed: a negative count stays negative here and in every estimate,
+because clamping counts before the intervals would bias them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reidscope_protocols.privacy import NANO
+from reidscope_protocols.statements import Release, ReleasedTable
+from reidscope_protocols.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """One joint table, added up over one or more sites.
+
+    Attributes
+    ----------
+    cells : tuple of str
+        Labels, in the study's order.
+    counts : tuple of int
+        Noisy counts, one a cell, summed over the sites.
+    sites : int
+        Tables that were added.
+    noise_variance : float
+        Of each count, people squared: the sum over the sites of V(epsilon).
+    """
+
+    cells: tuple[str, ...]
+    counts: tuple[int, ...]
+    sites: int
+    noise_variance: float
+
+    @property
+    def people(self) -> int:
+        """All noisy counts together; not clamped."""
+        return sum(self.counts)
+
+
+def noise_variance(epsilon_nano: int) -> float:
+    """Variance of discrete Laplace noise at sensitivity 1.
+
+    Parameters
+    ----------
+    epsilon_nano : int
+        Nano-epsilon of the table, at least 1.
+
+    Returns
+    -------
+    float
+        V = 2 a / (1 - a)^2 with a = e^-epsilon, people squared.
+    """
+    epsilon = epsilon_nano / NANO
+    return 2 * math.exp(-epsilon) / math.expm1(-epsilon) ** 2
+
+
+def joint_table(study: Study, release: Release) -> ReleasedTable:
+    """Return the release's joint table: the one that `admission.AsAsked` has checked."""
+    return next(table for table in release.tables if table.table == study.joint_table.table)
+
+
+def pool(study: Study, releases: Sequence[Release]) -> Pooled:
+    """Add the sites' joint tables up.
+
+    Parameters
+    ----------
+    study : Study
+        Whose cells the tables have.
+    releases : sequence of Release
+        Admitted, one a site, at least one.
+
+    Privacy
+    -------
+    Post-processing of noisy counts: free (docs/privacy.md, "What a report may say").
+    """
+    tables = [joint_table(study, release) for release in releases]
+    return Pooled(
+        cells=study.joint_table.cells,
+        counts=tuple(map(sum, zip(*(table.counts for table in tables), strict=True))),
+        sites=len(tables),
+        noise_variance=math.fsum(noise_variance(table.epsilon_nano) for table in tables),
+    )

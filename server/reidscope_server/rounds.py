@@ -1,0 +1,50 @@
+"""The rounds of one coordinator: ask sites for releases until each has answered for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reidscope_protocols.errors import ReidscopeError
+from reidscope_server.coordinator import Coordinator
+from reidscope_server.flower import Fleet, Reply
+
+RELEASE = b"R"
+WORD = b"N"
+_WORDS = frozenset({"unknown-study", "undecided", "declined", "working", "lost"})
+
+
+def one_turn(coordinator: Coordinator, fleet: Fleet, say: Callable[[str], None]) -> None:
+    """Ask whoever still owes a release, and take in what was answered."""
+    wanted: dict[str, str] = {}
+    for study in coordinator.studies.collecting():
+        owing = [
+            standing.site
+            for standing in coordinator.studies.standings(study)
+            if not standing.finished
+        ]
+        if not owing:
+            coordinator.studies.set_collecting(study.sha256, collecting=False)
+            say(f"{study.statement.study_id}: every site has answered")
+        for site in owing:
+            wanted.setdefault(site, study.sha256)
+    fleet.ask(wanted)
+    for reply in fleet.replies():
+        take(coordinator, reply, say)
+
+
+def take(coordinator: Coordinator, reply: Reply, say: Callable[[str], None]) -> None:
+    """Take one reply: a release goes through admission, a word is noted, all else is nothing."""
+    kind, body = reply.content[:1], reply.content[1:]
+    if kind == RELEASE:
+        try:
+            coordinator.studies.take_release(body, reply.site)
+        except ReidscopeError as error:
+            coordinator.studies.hear(reply.study_sha256, reply.site, "refused")
+            say(f"{reply.site}: release refused: {error}")
+        else:
+            coordinator.studies.hear(reply.study_sha256, reply.site, "released")
+            say(f"{reply.site}: release stored ({len(body)} bytes, signed)")
+    elif kind == WORD:
+        word = body.decode("ascii", "replace")
+        said = word if word in _WORDS else "unknown"
+        coordinator.studies.hear(reply.study_sha256, reply.site, said)

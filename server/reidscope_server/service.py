@@ -1,0 +1,145 @@
+"""The two gRPC doors: enrolment (TLS and a token) and control (mutual TLS, a site of the table).
+
+Every call's peer certificate is looked up in the site table, so that revocation takes effect at
+once, on open connections too. Errors go out as a status code with a constant word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from reidscope_protocols.errors import ReidscopeError, TokenRefusedError
+from reidscope_protocols.keys import read_private_file
+from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
+from reidscope_protocols.wire import CONSTANT_CHUNK
+from reidscope_server.config import ServerHome
+from reidscope_server.coordinator import Coordinator
+
+_THREADS = 4
+_LARGEST_REQUEST = 1 << 20  # bytes
+
+
+class EnrolmentService(reidscope_pb2_grpc.EnrolmentServicer):
+    """One call: a request and a token for a certificate."""
+
+    def __init__(self, home: ServerHome) -> None:
+        self._home = home
+
+    def Enrol(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.EnrolRequest, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelope:
+        """Answer with a grant, or refuse with a constant word."""
+        with Coordinator.opened(self._home) as coordinator:
+            try:
+                grant = coordinator.sites.enrol(request.dsse, request.token)
+            except TokenRefusedError:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "token refused")
+            except ReidscopeError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"refused-{error.exit_code}")
+            return reidscope_pb2.Envelope(dsse=grant)
+
+
+class ControlService(reidscope_pb2_grpc.ControlServicer):
+    """Studies, constants and receipts out; decisions in."""
+
+    def __init__(self, home: ServerHome) -> None:
+        self._home = home
+
+    def Studies(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelopes:
+        """Return every open study that asks the calling site."""
+        del request
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, context)
+            return reidscope_pb2.Envelopes(dsse=coordinator.studies.envelopes_for(site))
+
+    def Receipts(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelopes:
+        """Return the calling site's receipts."""
+        del request
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, context)
+            return reidscope_pb2.Envelopes(dsse=coordinator.studies.receipts_for(site))
+
+    def Decide(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Envelope, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Accepted:
+        """Take a decision of the calling site."""
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, context)
+            try:
+                coordinator.studies.take_decision(request.dsse, site)
+            except ReidscopeError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"refused-{error.exit_code}")
+            return reidscope_pb2.Accepted()
+
+    def Constant(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.ConstantRequest, context: grpc.ServicerContext
+    ) -> Iterator[reidscope_pb2.Chunk]:
+        """Stream a public file that some study names."""
+        with Coordinator.opened(self._home) as coordinator:
+            _peer_site(coordinator, context)
+            content = coordinator.constant(request.sha256)
+        if content is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such constant")
+            return
+        for start in range(0, len(content), CONSTANT_CHUNK):
+            yield reidscope_pb2.Chunk(data=content[start : start + CONSTANT_CHUNK])
+
+
+def enrolment_server(home: ServerHome) -> grpc.Server:
+    """Build the enrolment door: our certificate, none of the client's yet."""
+    server = _server()
+    reidscope_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentService(home), server)
+    credentials = grpc.ssl_server_credentials([_own_certificate(home)])
+    server.add_secure_port(home.config().addresses.enrolment, credentials)
+    return server
+
+
+def control_server(home: ServerHome) -> grpc.Server:
+    """Build the control door: a client certificate by our CA is required."""
+    server = _server()
+    reidscope_pb2_grpc.add_ControlServicer_to_server(ControlService(home), server)
+    credentials = grpc.ssl_server_credentials(
+        [_own_certificate(home)],
+        root_certificates=home.key("ca.crt").read_bytes(),
+        require_client_auth=True,
+    )
+    server.add_secure_port(home.config().addresses.control, credentials)
+    return server
+
+
+def _server() -> grpc.Server:
+    options = [
+        ("grpc.max_receive_message_length", _LARGEST_REQUEST),
+        ("grpc.so_reuseport", 0),
+    ]
+    return grpc.server(ThreadPoolExecutor(max_workers=_THREADS), options=options)
+
+
+def _own_certificate(home: ServerHome) -> tuple[bytes, bytes]:
+    return (
+        read_private_file(home.key("tls.pem"), what="TLS key"),
+        home.key("tls.crt").read_bytes(),
+    )
+
+
+def _peer_site(coordinator: Coordinator, context: grpc.ServicerContext) -> str:
+    """Name the site whose certificate the peer holds, or end the call."""
+    pem = context.auth_context().get("x509_pem_cert", [b""])[0]
+    certificate = x509.load_pem_x509_certificate(pem)
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    site = coordinator.sites.by_certificate(hashlib.sha256(der).hexdigest())
+    if site is None:
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a site")
+        message = "abort raises"  # for the type checker: the line above never returns
+        raise AssertionError(message)
+    return site

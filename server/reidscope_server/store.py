@@ -1,0 +1,64 @@
+"""The coordinator's SQLite file: the truth about sites, studies and what came in."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS site (
+  name TEXT PRIMARY KEY, certificate_sha256 TEXT NOT NULL, transport_key TEXT NOT NULL,
+  statement_key TEXT NOT NULL, enrolled_at TEXT NOT NULL, revoked_at TEXT);
+CREATE TABLE IF NOT EXISTS token (
+  sha256 TEXT PRIMARY KEY, site TEXT NOT NULL, not_after TEXT NOT NULL,
+  tries INTEGER NOT NULL DEFAULT 0, used_at TEXT);
+CREATE TABLE IF NOT EXISTS study (
+  sha256 TEXT PRIMARY KEY, study_id TEXT NOT NULL UNIQUE, envelope BLOB NOT NULL,
+  opened_at TEXT NOT NULL, collecting INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS decision (
+  study_sha256 TEXT NOT NULL, site TEXT NOT NULL, nonce TEXT NOT NULL, issued_at TEXT NOT NULL,
+  verdict TEXT NOT NULL, envelope BLOB NOT NULL, PRIMARY KEY (study_sha256, site, nonce));
+CREATE TABLE IF NOT EXISTS release (
+  study_sha256 TEXT NOT NULL, site TEXT NOT NULL, envelope BLOB NOT NULL,
+  received_at TEXT NOT NULL, PRIMARY KEY (study_sha256, site));
+CREATE TABLE IF NOT EXISTS standing (
+  study_sha256 TEXT NOT NULL, site TEXT NOT NULL, word TEXT NOT NULL, heard_at TEXT NOT NULL,
+  PRIMARY KEY (study_sha256, site));
+CREATE TABLE IF NOT EXISTS receipt (
+  site TEXT NOT NULL, counter INTEGER NOT NULL, study_sha256 TEXT NOT NULL,
+  envelope BLOB NOT NULL, PRIMARY KEY (site, counter));
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open (and, the first time, make) the coordinator's database."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    with transaction(connection):
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and nobody else writes meanwhile (BEGIN IMMEDIATE)."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        # Broad on purpose: whatever happened (Ctrl-C too), nothing of the block stays.
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def timestamp() -> str:
+    """Now, UTC, sortable."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,271 @@
+"""Studies that are open, and what came in for each: decisions, standings, releases, receipts."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reidscope_protocols.durable import write_durably
+from reidscope_protocols.envelope import Opened, open_envelope, sign
+from reidscope_protocols.errors import ConstantMismatchError, InputError, MalformedError
+from reidscope_protocols.keys import KeyRing, StatementKey
+from reidscope_protocols.statements import Decision, Receipt, Release
+from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import KeyRole
+from reidscope_server.admission import (
+    AsAsked,
+    NotAnotherOne,
+    OfThisStudy,
+    Plausible,
+    WithinItsDates,
+    admit,
+    admit_decision,
+)
+from reidscope_server.config import ServerHome
+from reidscope_server.sites import Sites, own_keys
+from reidscope_server.store import timestamp, transaction
+
+_PUBLIC = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStanding:
+    """Where one site is with one study."""
+
+    site: str
+    decision: str
+    word: str
+    released: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can be expected of the site."""
+        return self.released or self.decision in {"declined", "withdrawn"} or self.word == "lost"
+
+
+class Studies:
+    """The studies inside one open database."""
+
+    def __init__(self, connection: sqlite3.Connection, home: ServerHome, sites: Sites) -> None:
+        self._connection = connection
+        self._home = home
+        self._sites = sites
+
+    def open(self, envelope: bytes, constants: Mapping[str, bytes]) -> Opened[Study]:
+        """Open a signed study to its sites, with the public files that they may fetch.
+
+        Parameters
+        ----------
+        envelope : bytes
+            Signed by this coordinator's study key.
+        constants : mapping of str to bytes
+            Files by their sha256; those that sites have installed need not be here.
+
+        Raises
+        ------
+        StatementError
+            Not signed by the study key, malformed, or out of date.
+        InputError
+            Another study with the same id is open.
+        """
+        study = open_envelope(envelope, Study, KeyRing(own_keys(self._home)), role=KeyRole.STUDY)
+        study.statement.check_time(datetime.now(UTC))
+        known = {constant.sha256: constant for constant in study.statement.constants}
+        for sha256, content in constants.items():
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise ConstantMismatchError(
+                    "constant", got="another sha256", expected=sha256[:16], do="build it again"
+                )
+            if sha256 in known:
+                write_durably(self._home.constants / sha256, content, mode=_PUBLIC)
+        same = self._connection.execute(
+            "SELECT sha256 FROM study WHERE study_id = ?", (study.statement.study_id,)
+        ).fetchone()
+        if same and same[0] != study.sha256:
+            raise InputError(
+                "study",
+                got="another study with the same id",
+                expected="an id that was never used",
+                do="choose another id: a study never changes once it is open",
+            )
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT OR IGNORE INTO study (sha256, study_id, envelope, opened_at)"
+                " VALUES (?, ?, ?, ?)",
+                (study.sha256, study.statement.study_id, envelope, timestamp()),
+            )
+        return study
+
+    def every(self) -> tuple[Opened[Study], ...]:
+        """Return all studies that were ever opened."""
+        ring = KeyRing(own_keys(self._home))
+        rows = self._connection.execute("SELECT envelope FROM study ORDER BY opened_at")
+        return tuple(
+            open_envelope(envelope, Study, ring, role=KeyRole.STUDY)
+            for (envelope,) in rows.fetchall()
+        )
+
+    def find(self, word: str) -> Opened[Study]:
+        """Find a study by its id or by the first digits of its sha256."""
+        fitting = [
+            study
+            for study in self.every()
+            if study.statement.study_id == word or study.sha256.startswith(word)
+        ]
+        if len(fitting) != 1:
+            raise MalformedError(
+                "study",
+                got=f"a name that fits {len(fitting)} open studies",
+                expected="the id or the first digits of the sha256 of one",
+                do="look at `reidscope-server study status`",
+            )
+        return fitting[0]
+
+    def envelopes_for(self, site: str) -> tuple[bytes, ...]:
+        """Return every study that asks a site and still holds."""
+        now = datetime.now(UTC)
+        return tuple(
+            study.envelope
+            for study in self.every()
+            if site in study.statement.audience and now <= study.statement.not_after
+        )
+
+    def set_collecting(self, study_sha256: str, *, collecting: bool) -> None:
+        """Start or end the rounds of a study."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "UPDATE study SET collecting = ? WHERE sha256 = ?", (collecting, study_sha256)
+            )
+
+    def collecting(self) -> tuple[Opened[Study], ...]:
+        """Return studies whose rounds go on, before their closing time."""
+        rows = self._connection.execute("SELECT sha256 FROM study WHERE collecting = 1")
+        wanted = {sha256 for (sha256,) in rows.fetchall()}
+        now = datetime.now(UTC)
+        return tuple(
+            study
+            for study in self.every()
+            if study.sha256 in wanted and now <= study.statement.closes_at
+        )
+
+    def take_decision(self, envelope: bytes, site: str) -> None:
+        """Admit a site's decision; the same bytes again change nothing."""
+        decision = open_envelope(
+            envelope, Decision, self._sites.ring(), role=KeyRole.SITE, site=site
+        )
+        study = self.find(decision.statement.study_sha256)
+        last = self._connection.execute(
+            "SELECT MAX(issued_at) FROM decision WHERE study_sha256 = ? AND site = ?",
+            (study.sha256, site),
+        ).fetchone()[0]
+        latest = datetime.fromisoformat(last) if last else None
+        admit_decision(decision, study, latest=latest, now=datetime.now(UTC))
+        said = decision.statement
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT OR IGNORE INTO decision VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    study.sha256,
+                    site,
+                    said.nonce,
+                    said.issued_at.astimezone(UTC).isoformat(),
+                    said.verdict,
+                    envelope,
+                ),
+            )
+
+    def take_release(self, envelope: bytes, site: str) -> None:
+        """Admit a site's release, store it, and write a receipt for its ledger head."""
+        release = open_envelope(envelope, Release, self._sites.ring(), role=KeyRole.SITE, site=site)
+        study = self.find(release.statement.study_sha256)
+        stored = self.release_of(study.sha256, site)
+        policies = (
+            OfThisStudy(),
+            WithinItsDates(datetime.now(UTC)),
+            AsAsked(),
+            Plausible(),
+            NotAnotherOne(stored),
+        )
+        admit(release, study, policies)
+        if stored is not None:
+            return
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT INTO release VALUES (?, ?, ?, ?)",
+                (study.sha256, site, envelope, timestamp()),
+            )
+            self._write_receipt(release.statement, study)
+
+    def hear(self, study_sha256: str, site: str, word: str) -> None:
+        """Note the constant word that a site answered with."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?)",
+                (study_sha256, site, word, timestamp()),
+            )
+
+    def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
+        """Return where every site of a study is."""
+        return tuple(self._standing(study.sha256, site) for site in study.statement.audience)
+
+    def release_of(self, study_sha256: str, site: str) -> bytes | None:
+        """Return a stored release's bytes."""
+        row = self._connection.execute(
+            "SELECT envelope FROM release WHERE study_sha256 = ? AND site = ?",
+            (study_sha256, site),
+        ).fetchone()
+        return row[0] if row else None
+
+    def last_decision(self, study_sha256: str, site: str) -> bytes | None:
+        """Return a site's latest decision's bytes."""
+        row = self._connection.execute(
+            "SELECT envelope FROM decision WHERE study_sha256 = ? AND site = ?"
+            " ORDER BY issued_at DESC LIMIT 1",
+            (study_sha256, site),
+        ).fetchone()
+        return row[0] if row else None
+
+    def receipts_for(self, site: str) -> tuple[bytes, ...]:
+        """Return every receipt for a site, oldest first."""
+        rows = self._connection.execute(
+            "SELECT envelope FROM receipt WHERE site = ? ORDER BY counter", (site,)
+        )
+        return tuple(envelope for (envelope,) in rows.fetchall())
+
+    def _standing(self, study_sha256: str, site: str) -> SiteStanding:
+        decision = self._connection.execute(
+            "SELECT verdict FROM decision WHERE study_sha256 = ? AND site = ?"
+            " ORDER BY issued_at DESC LIMIT 1",
+            (study_sha256, site),
+        ).fetchone()
+        word = self._connection.execute(
+            "SELECT word FROM standing WHERE study_sha256 = ? AND site = ?", (study_sha256, site)
+        ).fetchone()
+        return SiteStanding(
+            site=site,
+            decision=decision[0] if decision else "none yet",
+            word=word[0] if word else "not heard",
+            released=self.release_of(study_sha256, site) is not None,
+        )
+
+    def _write_receipt(self, release: Release, study: Opened[Study]) -> None:
+        (last,) = self._connection.execute(
+            "SELECT COALESCE(MAX(counter), 0) FROM receipt WHERE site = ?", (release.site,)
+        ).fetchone()
+        receipt = Receipt(
+            audience=(release.site,),
+            issued_at=datetime.now(UTC),
+            not_after=study.statement.not_after,
+            study_sha256=study.sha256,
+            site=release.site,
+            ledger=release.ledger,
+            counter=last + 1,
+        )
+        key = StatementKey.load(self._home.key("coordinator.pem"))
+        self._connection.execute(
+            "INSERT INTO receipt VALUES (?, ?, ?, ?)",
+            (release.site, last + 1, study.sha256, sign(receipt, key)),
+        )

@@ -1,0 +1,148 @@
+"""The coordinator's one process: three doors, the rounds, and the requests of its own commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import grpc
+
+from reidscope_protocols.desk import Desk, Handler
+from reidscope_protocols.errors import NotReadyError, TransportError
+from reidscope_server.config import ServerHome
+from reidscope_server.coordinator import Coordinator
+from reidscope_server.flower import Fleet, FleetSite, TlsFiles
+from reidscope_server.rounds import one_turn
+from reidscope_server.service import control_server, enrolment_server
+
+_TICK_SECONDS = 0.2
+_TURN_SECONDS = 1.0
+_CLAIM_SECONDS = 10.0
+_GRACE_SECONDS = 2.0
+
+Say = Callable[[str], None]
+
+
+def run(
+    home: ServerHome,
+    *,
+    handler: Callable[[Coordinator], Handler],
+    say: Say,
+    stop: threading.Event,
+) -> None:
+    """Run until `stop` is set.
+
+    Raises
+    ------
+    NotReadyError
+        Another coordinator holds this home.
+    TransportError
+        A port is taken.
+    """
+    desk = Desk(home.root)
+    deadline = time.monotonic() + _CLAIM_SECONDS
+    while True:
+        with desk.claim() as held:
+            if held:
+                _run(home, desk, handler=handler, say=say, stop=stop)
+                return
+        if time.monotonic() > deadline:
+            raise NotReadyError(
+                "coordinator",
+                got="a home that another process holds",
+                expected="one coordinator a home",
+                do="stop the other one first",
+            )
+        time.sleep(_TICK_SECONDS)
+
+
+def _run(
+    home: ServerHome,
+    desk: Desk,
+    *,
+    handler: Callable[[Coordinator], Handler],
+    say: Say,
+    stop: threading.Event,
+) -> None:
+    config = home.config()
+    tls = TlsFiles(
+        certificate=str(home.key("tls.crt")),
+        key=str(home.key("tls.pem")),
+        authority=str(home.key("ca.crt")),
+    )
+    enrolment = EnrolmentDoor(home, say)
+    fleet = Fleet(str(home.flower_database), lambda: fleet_sites(home))
+    control = _started(control_server, home, "control")
+    try:
+        with (
+            Coordinator.opened(home) as coordinator,
+            fleet.door(config.host, config.fleet_port, tls),
+        ):
+            fleet.begin()
+            say(f"control {config.addresses.control}, fleet {config.addresses.fleet}: listening")
+            carry_out = handler(coordinator)
+            next_turn = 0.0
+            while not stop.wait(_TICK_SECONDS):
+                desk.serve_waiting(carry_out)
+                enrolment.match(wanted=coordinator.sites.token_outstanding())
+                if time.monotonic() >= next_turn:
+                    one_turn(coordinator, fleet, say)
+                    next_turn = time.monotonic() + _TURN_SECONDS
+            desk.serve_waiting(carry_out)
+    finally:
+        enrolment.match(wanted=False)
+        control.stop(_GRACE_SECONDS).wait()
+
+
+def fleet_sites(home: ServerHome) -> tuple[FleetSite, ...]:
+    """Return the sites that may use the fleet door now: revocation takes effect at once."""
+    with Coordinator.opened(home) as coordinator:
+        return tuple(
+            FleetSite(
+                name=site.name,
+                certificate_sha256=site.certificate_sha256,
+                transport_key=site.transport_key,
+            )
+            for site in coordinator.sites.every()
+            if not site.revoked
+        )
+
+
+class EnrolmentDoor:
+    """The enrolment port: open while a token is outstanding, closed otherwise."""
+
+    def __init__(self, home: ServerHome, say: Say) -> None:
+        self._home = home
+        self._say = say
+        self._server: grpc.Server | None = None
+
+    def match(self, *, wanted: bool) -> None:
+        """Open or close the port, if it is not so already."""
+        address = self._home.config().addresses.enrolment
+        if wanted and self._server is None:
+            self._server = _started(enrolment_server, self._home, "enrolment")
+            self._say(f"enrolment {address}: open, a token is outstanding")
+        elif not wanted and self._server is not None:
+            self._server.stop(_GRACE_SECONDS).wait()
+            self._server = None
+            # The terminal may be gone when the process ends; the port is closed all the same.
+            with suppress(OSError, ValueError):
+                self._say(f"enrolment {address}: closed, no token is outstanding")
+
+
+def _started(
+    build: Callable[[ServerHome], grpc.Server], home: ServerHome, which: str
+) -> grpc.Server:
+    try:
+        server = build(home)
+    except RuntimeError:
+        raise TransportError(
+            f"{which} port",
+            got="a port that could not be opened",
+            expected="a free port on this host",
+            do="stop what listens there, or choose another port with init",
+        ) from None
+    server.start()
+    return server

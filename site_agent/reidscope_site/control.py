@@ -1,0 +1,102 @@
+"""The site's side of the control service: gRPC, outbound, mutual TLS with the pinned CA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from reidscope_protocols.errors import NotEnrolledError, NotReadyError, TransportError
+from reidscope_protocols.keys import read_private_file
+from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
+from reidscope_protocols.study import Constant
+from reidscope_site.config import Home
+from reidscope_site.grpc_errors import translated
+from reidscope_site.pinned import PinnedCoordinator
+
+_CALL_SECONDS = 60
+_LARGEST_MESSAGE = 32 << 20  # bytes
+
+
+class Control:
+    """Calls of one open channel."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._stub = reidscope_pb2_grpc.ControlStub(channel)
+
+    def studies(self) -> tuple[bytes, ...]:
+        """Fetch the envelopes of every study that is open to this site."""
+        with translated("studies"):
+            reply = self._stub.Studies(reidscope_pb2.Everything(), timeout=_CALL_SECONDS)
+        return tuple(reply.dsse)
+
+    def receipts(self) -> tuple[bytes, ...]:
+        """Fetch the receipts that the coordinator holds for this site."""
+        with translated("receipts"):
+            reply = self._stub.Receipts(reidscope_pb2.Everything(), timeout=_CALL_SECONDS)
+        return tuple(reply.dsse)
+
+    def decide(self, envelope: bytes) -> None:
+        """Hand a signed decision over; handing it over twice is harmless."""
+        with translated("decision"):
+            self._stub.Decide(reidscope_pb2.Envelope(dsse=envelope), timeout=_CALL_SECONDS)
+
+    def constant(self, constant: Constant) -> bytes:
+        """Fetch a public constant in chunks; the caller checks its sha256.
+
+        Raises
+        ------
+        NotReadyError
+            The file comes with the installation alone, and this one has another.
+        TransportError
+            More bytes came than the study says.
+        """
+        if constant.size_bytes is None:
+            raise NotReadyError(
+                f"constant {constant.role}",
+                got="an installation that does not bring the study's file along",
+                expected=f"sha256 {constant.sha256[:16]}...",
+                do="install the version of reidscope and its data wheels that the study names",
+            )
+        call = reidscope_pb2.ConstantRequest(sha256=constant.sha256)
+        content = bytearray()
+        with translated(f"constant {constant.role}"):
+            for chunk in self._stub.Constant(call, timeout=10 * _CALL_SECONDS):
+                content += chunk.data
+                if len(content) > constant.size_bytes:
+                    break
+        if len(content) > constant.size_bytes:
+            raise TransportError(
+                f"constant {constant.role}",
+                got="more bytes than the study says",
+                expected=f"{constant.size_bytes}",
+                do="tell the coordinator",
+            )
+        return bytes(content)
+
+
+@contextmanager
+def control(home: Home, pinned: PinnedCoordinator) -> Iterator[Control]:
+    """Open a channel for the block.
+
+    Raises
+    ------
+    NotEnrolledError
+        The site holds no certificate.
+    """
+    if not home.key("transport.crt").exists():
+        raise NotEnrolledError(
+            "certificate",
+            got="none in this home",
+            expected="one by the pinned CA",
+            do="run `reidscope-site enroll`",
+        )
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=pinned.ca_pem.encode(),
+        private_key=read_private_file(home.key("transport.pem"), what="transport key"),
+        certificate_chain=home.key("transport.crt").read_bytes(),
+    )
+    options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE)]
+    with grpc.secure_channel(pinned.addresses.control, credentials, options) as channel:
+        yield Control(channel)

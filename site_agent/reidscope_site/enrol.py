@@ -1,0 +1,155 @@
+"""Becoming a site: make keys, ask for a certificate, keep what was granted and pinned.
+
+Over the wire (one call, a one-time token) or by file: the same request, the same grant.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import grpc
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from reidscope_deid.keys import generate_key
+from reidscope_protocols.durable import write_durably
+from reidscope_protocols.enrolment import EnrolmentGrant, EnrolmentRequest, Invitation
+from reidscope_protocols.envelope import open_envelope, sign
+from reidscope_protocols.errors import ConfigError, MalformedError, WrongAudienceError
+from reidscope_protocols.keys import StatementKey, read_private_file
+from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
+from reidscope_protocols.statements import COORDINATOR
+from reidscope_protocols.vocabulary import KeyRole
+from reidscope_site.config import Home
+from reidscope_site.grpc_errors import translated
+from reidscope_site.pinned import PinnedCoordinator
+
+_REQUEST_HOURS = 72
+_CALL_SECONDS = 30
+
+
+def make_keys(home: Home) -> None:
+    """Draw the site's three keys: site.key (HMAC), statement.pem (Ed25519), transport.pem (P-256).
+
+    Raises
+    ------
+    ConfigError
+        A key is there already: it is never overwritten.
+    """
+    for name in ("site.key", "statement.pem", "transport.pem"):
+        if home.key(name).exists():
+            raise ConfigError(
+                "keys",
+                got="a key that is there already",
+                expected="a home without keys",
+                do="use another home: keys are rotated, never overwritten",
+            )
+    generate_key(home.key("site.key"))
+    StatementKey.generate().save(home.key("statement.pem"))
+    transport = ec.generate_private_key(ec.SECP256R1())
+    write_durably(home.key("transport.pem"), _pem(transport))
+
+
+def request(home: Home, invitation: Invitation) -> bytes:
+    """Sign an EnrolmentRequest around a certificate request: both keys are proved."""
+    site = home.config().name
+    if invitation.site != site:
+        raise WrongAudienceError(
+            "invitation",
+            got="one for another site",
+            expected=f"one for {site}",
+            do="ask the coordinator for this site's own invitation",
+        )
+    transport = serialization.load_pem_private_key(
+        read_private_file(home.key("transport.pem"), what="transport key"), None
+    )
+    # Safety: written by `make_keys` as a P-256 key; anything else fails in the next line.
+    assert isinstance(transport, ec.EllipticCurvePrivateKey)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    signed = csr.sign(transport, hashes.SHA256())
+    key = StatementKey.load(home.key("statement.pem"))
+    now = datetime.now(UTC)
+    statement = EnrolmentRequest(
+        audience=(COORDINATOR,),
+        issued_at=now,
+        not_after=now + timedelta(hours=_REQUEST_HOURS),
+        site=site,
+        csr_pem=signed.public_bytes(serialization.Encoding.PEM).decode(),
+        statement_key=key.public,
+        ca_sha256=invitation.ca_sha256,
+        nonce=secrets.token_hex(16),
+    )
+    return sign(statement, key)
+
+
+def ask(invitation: Invitation, request_envelope: bytes) -> bytes:
+    """Send a request through the enrolment port, whose certificate the invitation's CA signed.
+
+    Raises
+    ------
+    TokenRefusedError
+        Unknown, used, expired or another site's token.
+    UnreachableError
+        Nobody answers with that certificate at that address.
+    """
+    credentials = grpc.ssl_channel_credentials(root_certificates=invitation.ca_pem.encode())
+    with grpc.secure_channel(invitation.addresses.enrolment, credentials) as channel:
+        stub = reidscope_pb2_grpc.EnrolmentStub(channel)
+        call = reidscope_pb2.EnrolRequest(dsse=request_envelope, token=invitation.token)
+        with translated("enrolment"):
+            answer: bytes = stub.Enrol(call, timeout=_CALL_SECONDS).dsse
+    return answer
+
+
+def install(home: Home, invitation: Invitation, grant_envelope: bytes) -> None:
+    """Check a grant against the invitation and this site's own key; keep both.
+
+    Raises
+    ------
+    BadSignatureError
+        Not signed by the coordinator of the invitation.
+    MalformedError
+        The certificate is not for this site's transport key.
+    """
+    pinned = PinnedCoordinator.from_invitation(invitation)
+    opened = open_envelope(grant_envelope, EnrolmentGrant, pinned.ring, role=KeyRole.COORDINATOR)
+    grant = opened.statement
+    grant.check_time(datetime.now(UTC))
+    site = home.config().name
+    grant.check_audience(site)
+    certificate = x509.load_pem_x509_certificate(grant.certificate_pem.encode())
+    own = serialization.load_pem_private_key(
+        read_private_file(home.key("transport.pem"), what="transport key"), None
+    ).public_key()
+    authority = x509.load_pem_x509_certificate(invitation.ca_pem.encode())
+    fits = certificate.public_key() == own and _issued_by(certificate, authority)
+    if not fits or grant.site != site:
+        raise MalformedError(
+            "grant",
+            got="a certificate for another key, name or CA",
+            expected="one for this site's transport key by the pinned CA",
+            do="ask for a new invitation",
+        )
+    write_durably(home.key("transport.crt"), grant.certificate_pem.encode())
+    pinned.save(home.coordinator_file)
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

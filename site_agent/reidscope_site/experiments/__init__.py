@@ -1,0 +1,1 @@
+"""The experiments: each puts ONE person into one cell, given public constants."""

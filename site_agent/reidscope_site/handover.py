@@ -1,0 +1,51 @@
+"""What the site says in a round: its stored release, or one of a few constant words.
+
+The frame's first byte is a kind: `R` for a release's envelope, `N` for a word. The words depend on
+what people decided and on the clock, never on data.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from reidscope_protocols.vocabulary import Sha256, Verdict
+from reidscope_site.agent import Agent
+from reidscope_site.journal import Event
+
+RELEASE = b"R"
+WORD = b"N"
+
+
+class Word(StrEnum):
+    """Why there is no release in this answer."""
+
+    UNKNOWN = "unknown-study"
+    UNDECIDED = "undecided"
+    DECLINED = "declined"
+    WORKING = "working"
+    LOST = "lost"
+
+
+def answer_for(agent: Agent, study_sha256: Sha256) -> bytes:
+    """Answer a query about one study.
+
+    Privacy
+    -------
+    A stored release, byte for byte, or a constant word (docs/privacy.md, "The wire").
+    """
+    stored = agent.ledger.stored(study_sha256)
+    if stored is not None:
+        agent.journal.write(Event.SENT, study_sha256)
+        return RELEASE + stored
+    return WORD + _word(agent, study_sha256).encode()
+
+
+def _word(agent: Agent, study_sha256: str) -> Word:
+    if all(study.sha256 != study_sha256 for study in agent.studies.every()):
+        return Word.UNKNOWN
+    if agent.ledger.charged(study_sha256):
+        return Word.LOST
+    verdict = agent.consent.verdict(study_sha256)
+    if verdict is None:
+        return Word.UNDECIDED
+    return Word.WORKING if verdict is Verdict.APPROVED else Word.DECLINED

@@ -1,0 +1,220 @@
+"""The site's privacy ledger: charged before anything is sampled, never refunded, hash-chained.
+
+    charge -> (sample) -> store -> (send)
+
+One account over all the site's people. A table of a study digest is charged once and stored once;
+what was stored is re-sent byte for byte. A charge without a stored release is spent: its table is
+lost and is never drawn again. Every entry carries 32 random bytes, so that its head can leave the
+site without letting anybody test a guess. Integers alone: nano-epsilon.
+
+What is not here: drawing noise and building a Release (`release`), deciding (`consent`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reidscope_protocols.errors import BudgetExhaustedError, LedgerError, OutcomeMissingError
+from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.statements import LedgerHead
+from reidscope_site.config import Policy
+from reidscope_site.store import transaction
+
+_GENESIS = "0" * 64
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One line of the ledger; `head` chains it to all before it."""
+
+    sequence: int
+    kind: str
+    study_sha256: str
+    table: str
+    loss: PrivacyLoss
+    digest: str
+    salt: bytes
+    written_at: str
+    head: str
+
+    def chained_to(self, previous: str) -> str:
+        """Return the head that this entry must have after `previous`."""
+        body = json.dumps(
+            [
+                previous,
+                self.sequence,
+                self.kind,
+                self.study_sha256,
+                self.table,
+                self.loss.nano,
+                self.digest,
+                self.salt.hex(),
+                self.written_at,
+            ],
+            separators=(",", ":"),
+        )
+        return hashlib.sha256(body.encode()).hexdigest()
+
+
+class Ledger:
+    """The ledger inside one open database."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def entries(self) -> Iterator[LedgerEntry]:
+        """Every entry, oldest first."""
+        rows = self._connection.execute(
+            "SELECT sequence, kind, study_sha256, table_name, nano, digest, salt, written_at, head"
+            " FROM ledger ORDER BY sequence"
+        )
+        for sequence, kind, study, table, nano, digest, salt, written_at, head in rows:
+            yield LedgerEntry(
+                sequence=sequence,
+                kind=kind,
+                study_sha256=study,
+                table=table,
+                loss=PrivacyLoss(nano),
+                digest=digest,
+                salt=salt,
+                written_at=written_at,
+                head=head,
+            )
+
+    def check(self) -> None:
+        """Raise LedgerError unless the chain holds from its first entry to its last."""
+        head = _GENESIS
+        for expected, entry in enumerate(self.entries(), start=1):
+            if entry.sequence != expected or entry.head != entry.chained_to(head):
+                raise LedgerError(
+                    "ledger",
+                    got=f"a broken chain at entry {expected}",
+                    expected="each entry's head to follow from the one before",
+                    do="release nothing; restore the database and tell the coordinator",
+                )
+            head = entry.head
+
+    def head(self) -> LedgerHead:
+        """Return where the chain stands; an empty ledger's head is 64 zeros."""
+        row = self._connection.execute(
+            "SELECT sequence, head FROM ledger ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        return LedgerHead(sequence=row[0] if row else 0, head=row[1] if row else _GENESIS)
+
+    def spent(self) -> PrivacyLoss:
+        """Sum of every charge."""
+        (nano,) = self._connection.execute(
+            "SELECT COALESCE(SUM(nano), 0) FROM ledger WHERE kind = 'charged'"
+        ).fetchone()
+        return PrivacyLoss(nano)
+
+    def check_budget(self, loss: PrivacyLoss, policy: Policy) -> None:
+        """Raise BudgetExhaustedError if `loss` does not fit under both caps of the policy."""
+        if loss > policy.study_cap:
+            raise BudgetExhaustedError(
+                "epsilon of this study",
+                got=f"{loss}",
+                expected=f"at most {policy.study_cap} a study (the site's policy)",
+                do="ask for a study with a smaller epsilon",
+            )
+        left = max(0, policy.lifetime_cap.nano - self.spent().nano)
+        if loss.nano > left:
+            raise BudgetExhaustedError(
+                "epsilon left at this site",
+                got=f"a request for {loss}",
+                expected=f"at most {PrivacyLoss(left)}"
+                f" (lifetime cap {policy.lifetime_cap}, spent {self.spent()})",
+                do="decline: what was spent never comes back",
+            )
+
+    def charge(
+        self, study_sha256: str, table: str, loss: PrivacyLoss, policy: Policy
+    ) -> LedgerHead:
+        """Charge a table durably, before anything is sampled for it.
+
+        Raises
+        ------
+        OutcomeMissingError
+            The table was charged before and its release was not stored: it is lost.
+        BudgetExhaustedError
+            It does not fit under the policy's caps; nothing is charged.
+        """
+        with transaction(self._connection):
+            self.check()
+            charged = self._connection.execute(
+                "SELECT 1 FROM ledger WHERE kind = 'charged' AND study_sha256 = ?"
+                " AND table_name = ?",
+                (study_sha256, table),
+            ).fetchone()
+            if charged:
+                raise OutcomeMissingError(
+                    "table",
+                    got="one that was charged before and has no stored release",
+                    expected="a table that was never charged",
+                    do="count it as lost: it is never drawn again",
+                )
+            self.check_budget(loss, policy)
+            return self._append("charged", study_sha256, table, loss, digest="")
+
+    def store(self, study_sha256: str, table: str, envelope: bytes) -> None:
+        """Keep a release for ever; the ledger notes its sha256."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT INTO released (study_sha256, envelope) VALUES (?, ?)",
+                (study_sha256, envelope),
+            )
+            digest = hashlib.sha256(envelope).hexdigest()
+            self._append("stored", study_sha256, table, PrivacyLoss(0), digest=digest)
+
+    def stored(self, study_sha256: str) -> bytes | None:
+        """Return the release's bytes, exactly as they were stored."""
+        row = self._connection.execute(
+            "SELECT envelope FROM released WHERE study_sha256 = ?", (study_sha256,)
+        ).fetchone()
+        return row[0] if row else None
+
+    def charged(self, study_sha256: str) -> bool:
+        """Whether any table of this study was charged."""
+        row = self._connection.execute(
+            "SELECT 1 FROM ledger WHERE kind = 'charged' AND study_sha256 = ?", (study_sha256,)
+        ).fetchone()
+        return row is not None
+
+    def _append(
+        self, kind: str, study_sha256: str, table: str, loss: PrivacyLoss, *, digest: str
+    ) -> LedgerHead:
+        last = self.head()
+        entry = LedgerEntry(
+            sequence=last.sequence + 1,
+            kind=kind,
+            study_sha256=study_sha256,
+            table=table,
+            loss=loss,
+            digest=digest,
+            salt=secrets.token_bytes(_SALT_BYTES),
+            written_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            head="",
+        )
+        head = entry.chained_to(last.head)
+        self._connection.execute(
+            "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.sequence,
+                kind,
+                study_sha256,
+                table,
+                loss.nano,
+                digest,
+                entry.salt,
+                entry.written_at,
+                head,
+            ),
+        )
+        return LedgerHead(sequence=entry.sequence, head=head)

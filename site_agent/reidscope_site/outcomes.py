@@ -1,0 +1,99 @@
+"""Each person's cell, sealed at rest, until the joint table is released; then gone.
+
+An Outcome has one codec, here, and it ends in ciphertext: pickle, copy and JSON of it raise.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from typing import NoReturn
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from reidscope_deid.keys import SiteKey
+from reidscope_protocols.errors import LedgerError
+from reidscope_site.store import transaction
+
+_SEAL_DOMAIN = b"reidscope/outcomes/v1"
+_NONCE_BYTES = 12
+_CELL_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The cell that one person fell into.
+
+    Privacy
+    -------
+    Exact and about one person: may not leave the site (docs/privacy.md, "One person, one cell").
+    """
+
+    cell: int
+
+    def __reduce__(self) -> NoReturn:
+        message = "an outcome is about one person: it is sealed by `outcomes`, never serialised"
+        raise TypeError(message)
+
+
+class Outcomes:
+    """The outcomes of one study inside one open database."""
+
+    def __init__(self, connection: sqlite3.Connection, key: SiteKey, study_sha256: str) -> None:
+        self._connection = connection
+        self._seal = AESGCM(key.branch(_SEAL_DOMAIN))
+        self._study = study_sha256
+
+    def keep(self, pseudonym: str, outcome: Outcome) -> None:
+        """Seal one person's outcome; the sealed size is the same for every cell."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        plain = outcome.cell.to_bytes(_CELL_BYTES, "big")
+        sealed = nonce + self._seal.encrypt(nonce, plain, self._bound_to(pseudonym))
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT INTO outcome VALUES (?, ?, ?)", (self._study, pseudonym, sealed)
+            )
+
+    def known(self) -> frozenset[str]:
+        """Pseudonyms of the people who were evaluated already."""
+        rows = self._connection.execute(
+            "SELECT pseudonym FROM outcome WHERE study_sha256 = ?", (self._study,)
+        )
+        return frozenset(pseudonym for (pseudonym,) in rows)
+
+    def all(self) -> tuple[Outcome, ...]:
+        """Open every outcome of the study.
+
+        Raises
+        ------
+        LedgerError
+            A sealed outcome was altered, or the site key is another one.
+        """
+        rows = self._connection.execute(
+            "SELECT pseudonym, sealed FROM outcome WHERE study_sha256 = ? ORDER BY pseudonym",
+            (self._study,),
+        ).fetchall()
+        return tuple(self._open(pseudonym, sealed) for pseudonym, sealed in rows)
+
+    def erase(self) -> None:
+        """Delete the study's outcomes (SQLite overwrites them: secure_delete)."""
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM outcome WHERE study_sha256 = ?", (self._study,))
+
+    def _open(self, pseudonym: str, sealed: bytes) -> Outcome:
+        nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            plain = self._seal.decrypt(nonce, text, self._bound_to(pseudonym))
+        except InvalidTag:
+            raise LedgerError(
+                "outcomes",
+                got="a sealed outcome that this site key does not open",
+                expected="outcomes sealed by this site",
+                do="restore the database and the key that belong together",
+            ) from None
+        return Outcome(cell=int.from_bytes(plain, "big"))
+
+    def _bound_to(self, pseudonym: str) -> bytes:
+        return f"{self._study}|{pseudonym}".encode()

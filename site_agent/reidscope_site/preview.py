@@ -1,0 +1,49 @@
+"""The very bytes that a release would have, from synthetic counts: nothing is read or spent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from reidscope_protocols.envelope import Opened, sign
+from reidscope_protocols.keys import StatementKey
+from reidscope_protocols.statements import COORDINATOR, LedgerHead, Release, ReleasedTable
+from reidscope_protocols.study import Study
+from reidscope_site import package
+from reidscope_site.config import Policy
+
+
+def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
+    """Build a release of made-up counts, signed by a key that nobody has pinned.
+
+    Returns
+    -------
+    bytes
+        An envelope of the real shape that no coordinator would admit.
+
+    Privacy
+    -------
+    Reads no data, draws no noise, charges nothing.
+    """
+    table = study.statement.joint_table
+    share = policy.declared_people // len(table.cells)
+    now = datetime.now(UTC)
+    made_up = Release(
+        audience=(COORDINATOR,),
+        issued_at=now,
+        not_after=now + timedelta(minutes=1),
+        study_sha256=study.sha256,
+        site=site,
+        tables=(
+            ReleasedTable(
+                table=table.table,
+                counts=tuple(share for _ in table.cells),
+                epsilon_nano=table.epsilon_nano,
+                mechanism="discrete-laplace",
+                scale="preview: no noise was drawn",
+            ),
+        ),
+        declared_people=policy.declared_people,
+        ledger=LedgerHead(sequence=0, head="0" * 64),
+        versions=package.versions(),
+    )
+    return sign(made_up, StatementKey.generate())

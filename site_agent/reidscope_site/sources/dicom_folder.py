@@ -1,0 +1,128 @@
+"""A folder of DICOM files, grouped into one person's series: headers alone, never a pixel."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from reidscope_protocols.errors import NoDicomError
+
+_IDENTITY_TAGS = [
+    "PatientID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "SeriesDate",
+    "SeriesTime",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanFile:
+    """One readable DICOM image file and what groups it."""
+
+    path: Path
+    patient_id: str
+    series_uid: str
+    taken: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSeries:
+    """One series of one person.
+
+    Attributes
+    ----------
+    taken : str
+        Earliest date and time of its files, sortable; only ever compared within one person.
+    """
+
+    series_uid: str
+    taken: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderListing:
+    """Series by the site's own PatientID, and how many files were no DICOM images.
+
+    Privacy
+    -------
+    Holds the site's own PatientIDs: stays in memory and never leaves the site.
+    """
+
+    series: Mapping[str, Sequence[ScanSeries]]
+    skipped: int
+
+
+def list_folder(
+    folder: Path, *, progress: Callable[[int, int], None] | None = None
+) -> FolderListing:
+    """Group every DICOM image below `folder` by person and series.
+
+    Parameters
+    ----------
+    folder : Path
+        Walked to any depth; links are not followed out of it.
+    progress : callable, optional
+        Called with files done and files in all.
+
+    Raises
+    ------
+    NoDicomError
+        Nothing below the folder is a DICOM image with a PatientID.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    grouped: dict[str, dict[str, list[ScanFile]]] = defaultdict(lambda: defaultdict(list))
+    skipped = 0
+    for number, path in enumerate(paths, start=1):
+        file = _identify(path)
+        if file is None:
+            skipped += 1
+        else:
+            grouped[file.patient_id][file.series_uid].append(file)
+        if progress:
+            progress(number, len(paths))
+    if not grouped:
+        raise NoDicomError(
+            "data folder",
+            got=f"{len(paths)} files, none of them a DICOM image with a PatientID",
+            expected="DICOM files",
+            do="correct `dicom` in site.toml",
+        )
+    listing = {patient: tuple(_series(held)) for patient, held in sorted(grouped.items())}
+    return FolderListing(series=listing, skipped=skipped)
+
+
+def _identify(path: Path) -> ScanFile | None:
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_IDENTITY_TAGS)
+        patient = str(header.get("PatientID") or "").strip()
+        series = str(header.get("SeriesInstanceUID") or "").strip()
+        date = str(header.get("SeriesDate") or header.get("StudyDate") or "")
+        time = str(header.get("SeriesTime") or header.get("StudyTime") or "")
+    except (InvalidDicomError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        # Whatever cannot be read as DICOM is no scan of anybody: counted, never shown.
+        return None
+    if not patient or not series:
+        return None
+    return ScanFile(path=path, patient_id=patient, series_uid=series, taken=f"{date} {time}")
+
+
+def _series(held: Mapping[str, Sequence[ScanFile]]) -> Iterator[ScanSeries]:
+    """Order one person's series by that person's own dates, then by UID."""
+    found = [
+        ScanSeries(
+            series_uid=uid,
+            taken=min(file.taken for file in files),
+            files=tuple(file.path for file in files),
+        )
+        for uid, files in held.items()
+    ]
+    yield from sorted(found, key=lambda series: (series.taken, series.series_uid))

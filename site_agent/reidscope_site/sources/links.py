@@ -1,0 +1,94 @@
+"""The link file: whose photo is whose, as the site itself knows it (`patient_id,photo`)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from reidscope_protocols.errors import LinkError
+
+_COLUMNS = ["patient_id", "photo"]
+
+
+def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
+    """Read a link file into photo paths by the site's own PatientID.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, UTF-8, with the header `patient_id,photo`; `photo` is a name inside `photos`.
+    photos : Path
+        Folder of photos.
+
+    Raises
+    ------
+    LinkError
+        Another header, an empty field, a patient or a photo twice, a photo that is not there or
+        lies outside the folder. Says how many rows and which row number; never what stands there.
+
+    Privacy
+    -------
+    Holds the site's own PatientIDs: stays in memory and never leaves the site.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            header = reader.fieldnames
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        # The reason could quote the file's path or bytes; the kind of fault says enough.
+        raise LinkError(
+            "link file",
+            got="no readable UTF-8 CSV file",
+            expected="one with the header patient_id,photo",
+            do="correct `links` in site.toml or the file",
+        ) from None
+    if header != _COLUMNS:
+        raise LinkError(
+            "link file",
+            got=f"a header of {len(header or [])} columns that is not patient_id,photo",
+            expected="the header patient_id,photo",
+            do="correct the first line",
+        )
+    links: dict[str, Path] = {}
+    seen: set[Path] = set()
+    root = photos.resolve()
+    for number, row in enumerate(rows, start=2):
+        patient, name = (row["patient_id"] or "").strip(), (row["photo"] or "").strip()
+        photo = (root / name).resolve()
+        wrong = (
+            "an empty field"
+            if not patient or not name or None in row
+            else "a patient who stood there before"
+            if patient in links
+            else "a photo that stood there before"
+            if photo in seen
+            else "a photo outside the photos folder"
+            if root not in photo.parents
+            else "a photo that does not exist"
+            if not photo.is_file()
+            else None
+        )
+        if wrong:
+            raise LinkError(
+                f"link file, line {number}",
+                got=wrong,
+                expected="one row a person and an existing photo of that person alone",
+                do="correct the line",
+            )
+        links[patient] = photo
+        seen.add(photo)
+    return links
+
+
+def refuse_unknown(links: Mapping[str, Path], known: Collection[str]) -> None:
+    """Raise LinkError if a row names nobody of the data folder."""
+    unknown = [number for number, patient in enumerate(links, start=2) if patient not in known]
+    if unknown:
+        raise LinkError(
+            "link file",
+            got=f"{len(unknown)} rows that name nobody in the data (first: line {unknown[0]})",
+            expected="every row to name a patient with DICOM files",
+            do="remove the rows or add the files, then index again",
+        )

@@ -1,0 +1,97 @@
+"""The site's SQLite file: durable settings, one schema, immediate transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reidscope_protocols.errors import LedgerError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS person (
+  pseudonym TEXT PRIMARY KEY, files TEXT NOT NULL, photo TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshot (
+  only INTEGER PRIMARY KEY CHECK (only = 1), digest TEXT NOT NULL, taken_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS study (
+  sha256 TEXT PRIMARY KEY, envelope BLOB NOT NULL, received_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS decision (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, study_sha256 TEXT NOT NULL, verdict TEXT NOT NULL,
+  package_sha256 TEXT NOT NULL, policy_sha256 TEXT NOT NULL, snapshot_digest TEXT NOT NULL,
+  envelope BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outcome (
+  study_sha256 TEXT NOT NULL, pseudonym TEXT NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (study_sha256, pseudonym));
+CREATE TABLE IF NOT EXISTS ledger (
+  sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, study_sha256 TEXT NOT NULL,
+  table_name TEXT NOT NULL, nano INTEGER NOT NULL, digest TEXT NOT NULL, salt BLOB NOT NULL,
+  written_at TEXT NOT NULL, head TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS one_charge_a_table
+  ON ledger (study_sha256, table_name) WHERE kind = 'charged';
+CREATE TABLE IF NOT EXISTS released (study_sha256 TEXT PRIMARY KEY, envelope BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS receipt (counter INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, study_sha256 TEXT NOT NULL,
+  envelope BLOB NOT NULL, delivered_at TEXT);
+CREATE TABLE IF NOT EXISTS journal (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, written_at TEXT NOT NULL, event TEXT NOT NULL,
+  study_sha256 TEXT);
+"""
+_REMOTE_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre"}
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open (and, the first time, make) the site's database.
+
+    Raises
+    ------
+    LedgerError
+        The file lies on a network file system, whose locks and fsync cannot carry a ledger.
+    """
+    if file_system_of(path.parent) in _REMOTE_FILE_SYSTEMS:
+        raise LedgerError(
+            "site home",
+            got="a network file system",
+            expected="a local disk, whose locks and fsync can be trusted",
+            do="move the home folder",
+        )
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    with transaction(connection):
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and nobody else writes meanwhile (BEGIN IMMEDIATE)."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        # Broad on purpose: whatever happened (Ctrl-C too), nothing of the block stays.
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def file_system_of(folder: Path) -> str:
+    """Type of the file system that holds `folder`, as the kernel names it; empty if unknown."""
+    resolved = folder.resolve()
+    best, found = "", ""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, mounted, kind, *_ = line.split(" ")
+        holds = resolved == Path(mounted) or Path(mounted) in resolved.parents
+        if holds and len(mounted) >= len(best):
+            best, found = mounted, kind
+    return found
