@@ -85,9 +85,9 @@ def by_site(study: Study, releases: Sequence[Release]) -> tuple[SiteIdentificati
             site=release.site,
             arm=arm,
             gallery_size=size,
-            **_share(found(study, pool(study, [release]), arm=arm, gallery_size=size)),
+            **_share(found(study, alone, arm=arm, gallery_size=size)),
         )
-        for release in releases
+        for release, alone in ((release, pool(study, [release])) for release in releases)
         for arm, size in read_points(study)
     )
 

@@ -24,7 +24,6 @@ from reidscope_site.audit import find_own_bytes
 from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
 from reidscope_site.doctor import examine
 from reidscope_site.journal import Event
-from reidscope_site.serve import Loop
 from reidscope_site.verbs import ask, carry_out
 
 app = typer.Typer(
@@ -156,13 +155,16 @@ def enroll(
 @app.command()
 def index(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
     """Settle who takes part: IDs, dates and geometry are read, never a pixel."""
+    # Image libraries take seconds to load: only the commands that read data wait for them.
+    from reidscope_site.indexing import index as read_headers  # noqa: PLC0415
+
     existing = Home.existing(home)
     with Desk(existing.root).claim() as held:
         if held:
             agent = Agent(existing)
             try:
                 with progress("reading headers") as tell:
-                    indexed = agent.index(progress=tell)
+                    indexed = read_headers(agent, tell)
             finally:
                 agent.close()
             answer: dict[str, Any] = {
@@ -233,6 +235,9 @@ def run(
     home: HomeOption = _DEFAULT_HOME,
 ) -> None:
     """Measure approved studies now, here; `serve` does the same by itself."""
+    # Image libraries take seconds to load: only the commands that read data wait for them.
+    from reidscope_site.measuring import measure  # noqa: PLC0415
+
     existing = Home.existing(home)
     with Desk(existing.root).claim() as held:
         if not held:
@@ -243,7 +248,7 @@ def run(
             chosen = (agent.studies.find(study),) if study else agent.ready_to_run()
             for each in chosen:
                 with progress(each.statement.study_id) as tell:
-                    agent.run(each, progress=tell)
+                    measure(agent, each, progress=tell)
                 say(f"{each.statement.study_id}: released; `export` it or let `serve` hand it over")
             if not chosen:
                 say("nothing is approved and ready")
@@ -260,6 +265,9 @@ def preview(study: StudyArgument, home: HomeOption = _DEFAULT_HOME) -> None:
 @app.command()
 def serve(home: HomeOption = _DEFAULT_HOME) -> None:
     """Run the agent: outbound connections only, until stopped."""
+    # Image libraries take seconds to load: only the commands that read data wait for them.
+    from reidscope_site.serve import Loop  # noqa: PLC0415
+
     loop = Loop(Home.existing(home), say)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop.set())

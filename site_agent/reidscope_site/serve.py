@@ -20,6 +20,7 @@ from reidscope_site.control import Control, control
 from reidscope_site.flower import FleetDoor, answer_rounds
 from reidscope_site.handover import WORD, Word, answer_for
 from reidscope_site.journal import Event
+from reidscope_site.measuring import measure
 
 _TICK_SECONDS = 0.2
 _SYNC_SECONDS = 2.0
@@ -126,7 +127,7 @@ class Loop:
                     self.say(f"{name}: measuring")
                     started = time.monotonic()
                     try:
-                        done = agent.run(study, progress=self._progress(name), stop=self.stop)
+                        done = measure(agent, study, progress=self._progress(name), stop=self.stop)
                     except ReidscopeError as error:
                         self._failed.add(study.sha256)
                         agent.journal.write(Event.REFUSED, study.sha256)

@@ -48,7 +48,10 @@ def carry_out(agent: Agent, verb: str, arguments: Mapping[str, Any]) -> Answer:
 
 
 def _index(agent: Agent, _: Mapping[str, Any]) -> Answer:
-    indexed = agent.index()
+    # Image libraries take seconds to load: only the verbs that read data wait for them.
+    from reidscope_site.indexing import index  # noqa: PLC0415
+
+    indexed = index(agent)
     return {
         "people": len(indexed.resolution.people),
         "excluded": dict(indexed.resolution.excluded),
