@@ -17,7 +17,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
-from reidscope_server.planning import LARGEST_HALF_WIDTH, plan
+from reidscope_server.planning import WIDEST_POINTS, plan
 from reidscope_server.verbs import ask
 
 _PUBLIC = 0o644
@@ -110,21 +110,26 @@ def plan_command(
     study = Study.parse(draft_file.read_bytes())
     planned = plan(study, [int(count) for count in _list(people)])
     rows = [
-        {"arm": row.arm, "gallery": row.gallery_size, "rate": row.rate, "points": row.points}
+        {
+            "kind": row.kind,
+            "arm": row.arm,
+            "gallery": row.gallery_size,
+            "half_width_points": round(row.half_width_points, 1),
+        }
         for row in planned
     ]
     if as_json:
         show_json(rows)
     else:
-        columns = ("arm", "gallery", "at a rate of", "half-width, points")
-        table = [[row.arm, row.gallery_size, row.rate, f"{row.points:.1f}"] for row in planned]
+        columns = ("kind", "arm", "gallery", "half_width_points")
+        table = [[row[column] for column in columns] for row in rows]
         show_table(f"{study.study_id}: intervals to come", columns, table)
-    widest = max(row.points for row in planned)
-    if widest > LARGEST_HALF_WIDTH and not force:
+    widest = max(row.half_width_points for row in planned)
+    if widest > WIDEST_POINTS and not force:
         raise RefusalError(
             "plan",
             got=f"a half-width of {widest:.1f} points",
-            expected=f"at most {LARGEST_HALF_WIDTH:.0f}",
+            expected=f"at most {WIDEST_POINTS:.0f}",
             do="ask more people or sites, fewer arms, or a larger epsilon; or give --force",
         )
 

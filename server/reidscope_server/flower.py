@@ -11,6 +11,7 @@ Flower delivers at most once, so a query is pushed anew until the answer is stor
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import ssl
 import threading
@@ -52,6 +53,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from reidscope_protocols.errors import MalformedError, TransportError
 from reidscope_protocols.wire import RELEASE_FRAME, unpad
 
+# Flower's log lines name node ids and nothing that a person needs; its errors reach us as raised.
+logging.getLogger("flwr").setLevel(logging.CRITICAL)
+
 _QUERY = "query.release"
 _PATHS = frozenset(
     f"/v1/fleet/{name}"
@@ -70,6 +74,7 @@ _LARGEST_BODY = RELEASE_FRAME + (64 << 10)  # bytes
 _NODE_LEASE_SECONDS = 30
 _BEAT_SECONDS = 10
 _MESSAGE_SECONDS = 120.0
+_ASK_AGAIN_SECONDS = 5.0
 _START_SECONDS = 20
 
 
@@ -109,6 +114,7 @@ class Fleet:
         self._sites = sites
         self._nodes: dict[str, int] = {}
         self._pending: dict[str, tuple[str, str, float]] = {}
+        self._not_before: dict[str, float] = {}
         self._ended = threading.Event()
 
     @contextmanager
@@ -198,8 +204,10 @@ class Fleet:
         online = {node.node_id for node in self._grid.get_nodes() if node.status == "online"}
         for site, study in wanted.items():
             node = self._nodes.get(site)
-            if node is None or node not in online or site in busy:
+            early = now < self._not_before.get(site, 0.0)
+            if node is None or node not in online or site in busy or early:
                 continue
+            self._not_before[site] = now + _ASK_AGAIN_SECONDS
             query = Message(
                 RecordDict({"query": ConfigRecord({"study": study})}),
                 dst_node_id=node,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 _Z_TWO_SIDED = 1.959963984540054
 _Z_ONE_SIDED = 1.6448536269514722
+_HALF_A_PERSON = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +206,8 @@ def _kept_differences(
     weighed: Weighed, total: float, discordant: float, *, z: float
 ) -> Iterator[float]:
     n, sure, noise = weighed.people, weighed.certain_people, weighed.noise_variance
-    # One more discordant person keeps the set open where the noisy table shows none.
-    share_discordant = min(max((discordant + 1) / sure, 0.0), 1.0)
+    # Half a discordant person more keeps the set open where the noisy table shows none.
+    share_discordant = min(max((discordant + _HALF_A_PERSON) / sure, 0.0), 1.0)
     fixed = noise * weighed.weight_squares + (2 * sure * weighed.gallery_sd) ** 2
 
     def kept(low: float, high: float, *, constant: float, slope: float) -> Iterator[float]:

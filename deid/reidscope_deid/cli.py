@@ -1,0 +1,205 @@
+"""`reidscope-deid`: run, verify, explain, keygen."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from reidscope_deid.audit import AuditReport, audit_output
+from reidscope_deid.explanation import explain
+from reidscope_deid.keys import generate_key, load_key
+from reidscope_deid.profile import load_profile
+from reidscope_deid.tree import deidentify_tree
+from reidscope_protocols.durable import write_durably
+from reidscope_protocols.errors import (
+    ConfigError,
+    InputError,
+    NoDicomError,
+    ReidscopeError,
+    ResidualIdentifierError,
+    UnparsableDicomError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from reidscope_deid.record import Record
+
+app = typer.Typer(
+    help="DICOM in, DICOM out, with what identifies a person removed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+ProfileName = Annotated[str, typer.Option("--profile", help="Profile: basic or basic-undated.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="A further option of PS3.15; repeatable.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def run(  # noqa: PLR0917 - typer reads the options off the signature
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of DICOM files; only read.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
+    key: Annotated[Path, typer.Option("--key", help="Key file, from keygen.")],
+    profile: ProfileName = "basic",
+    option: Options = None,
+    deface: Annotated[str | None, typer.Option("--deface", help="Not offered yet.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
+    report: Annotated[Path | None, typer.Option("--report", help="JSON record to write.")] = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """De-identify every DICOM file below IN into OUT."""
+    if deface is not None:
+        raise UnsupportedError(
+            "--deface",
+            got="a method",
+            expected="none: this version defaces nothing",
+            do="leave it out",
+        )
+    rules, site_key = load_profile(profile, tuple(option or ())), load_key(key)
+    if report is not None and not report.parent.is_dir():
+        raise ConfigError("--report", got="no such folder", expected="a folder", do="make it first")
+    columns = (
+        TextColumn("de-identifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as bar:
+        task = bar.add_task("files", total=None)
+        record = deidentify_tree(
+            source,
+            out,
+            key=site_key,
+            profile=rules,
+            jobs=jobs,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if report is not None:
+        write_durably(report, _json(record.document()).encode())
+    if as_json:
+        _out.print_json(_json(record.document()))
+    else:
+        _show_record(record)
+    if record.failures or not record.written:
+        raise UnparsableDicomError(
+            "the input folder",
+            got=f"{sum(record.left_out.values())} left out, {record.failures} of them unsound",
+            expected="sound files of the classes offered",
+            do="see the reasons above; what is in the output is whole and verified",
+        )
+
+
+@app.command()
+def verify(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that run wrote.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Folder of the originals.")
+    ] = None,
+    profile: ProfileName = "basic",
+    as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Read every file below OUT again with another reader, and compare with the originals."""
+    outputs = _below(out)
+    if not outputs:
+        raise NoDicomError(
+            "the folder to verify", got="no file", expected="what run wrote", do="name another"
+        )
+    originals = None if against is None else _below(against)
+    report = audit_output(outputs, originals, profile=load_profile(profile))
+    if as_json:
+        _out.print_json(_json(report.document()))
+    else:
+        _show_audit(report)
+    if not report.clean:
+        raise ResidualIdentifierError(
+            "the output",
+            got=f"{sum(report.findings.values())} findings",
+            expected="none",
+            do="do not pass it on",
+        )
+
+
+@app.command(name="explain")
+def explain_command(
+    profile: ProfileName = "basic",
+    option: Options = None,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Print what a profile does with each attribute; what is not listed is dropped."""
+    rows = explain(load_profile(profile, tuple(option or ())))
+    if as_json:
+        _out.print_json(_json([row.document() for row in rows]))
+        return
+    grid = Grid("tag", "attribute", "action", "why")
+    for row in rows:
+        grid.add_row(row.tag, row.name, row.action, row.why)
+    _out.print(grid)
+    _out.print("Everything else, private elements too, is dropped at any depth.")
+
+
+@app.command()
+def keygen(file: Annotated[Path, typer.Argument(metavar="FILE", help="New file.")]) -> None:
+    """Write a new site key; an existing file is never overwritten."""
+    generate_key(file)
+    _out.print(
+        "A new key, readable by you alone. Back it up: without it nobody can be linked again."
+    )
+
+
+def main() -> None:
+    """Run the command line; an error is one line on stderr and a numbered exit code."""
+    try:
+        app(standalone_mode=True)
+    except ReidscopeError as error:
+        _err.print(f"reidscope-deid: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        # The text of an OSError holds a path; its number does not.
+        reason = os.strerror(error.errno) if error.errno else "input or output failed"
+        problem = InputError(
+            "the file system", got=reason, expected="room and rights to write", do="look at OUT"
+        )
+        _err.print(f"reidscope-deid: {problem}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(problem.exit_code)
+
+
+def _below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError("the folder", got="no folder", expected="a folder", do="name another")
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=1)
+
+
+def _show_record(record: Record) -> None:
+    grid = Grid("files", "count", title=f"{record.profile}, PS3.15 {record.edition}")
+    grid.add_row("written", str(record.written))
+    grid.add_row("duplicates", str(record.duplicates))
+    for reason, count in record.left_out.items():
+        grid.add_row(f"left out: {reason.value}", str(count))
+    _out.print(grid)
+    _out.print(f"{record.people} people; codes {', '.join(record.codes)}. Pixels were not changed.")
+
+
+def _show_audit(report: AuditReport) -> None:
+    grid = Grid(
+        "tag", "finding", "count", title=f"{report.files} files, {report.compared} compared"
+    )
+    for (tag, finding), count in report.findings.items():
+        grid.add_row(tag, finding.value, str(count))
+    _out.print(grid)

@@ -1,0 +1,212 @@
+"""What of a file identifies somebody: what the profile does not keep, as pydicom reads it.
+
+Held in memory while an audit compares, never written. Values too short or too plain to mean anybody
+are not looked for: they occur in every file by chance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+import zlib
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pydicom
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from reidscope_deid.actions import Action
+from reidscope_deid.allowed import load_codes
+from reidscope_deid.profile import CODE_MEANINGS
+from reidscope_deid.uids import REGISTERED
+from reidscope_deid.verification import raw_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset, FileDataset
+
+    from reidscope_deid.profile import Profile
+
+    Place = tuple[int, ...]
+
+_PIXELS = 0x7FE00010
+_CODE_TAGS = frozenset({0x00080100, 0x00080102, 0x00080104})
+_PIXEL_GROUP = 0x7FE0
+_INSTANCE_NUMBER = 0x00200013
+_SHORTEST_WORD = 4  # bytes
+_SHORTEST_NUMBER = 6  # digits
+_SHORTEST_UID = 16  # bytes
+_PADDING = b" \0"
+_RUN = re.compile(rb"[ -~]{6,}")
+_SPLIT_NAME = re.compile(rb"[\^=\\]")
+_TEXT = frozenset({"PN", "LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE", "AS", "DA", "DT"})
+_NOT_NAMES = frozenset({"CS", "TM", "IS", "DS"})
+_PLAIN = frozenset(
+    b"NONE NULL UNKNOWN ANONYMOUS ANONYMIZED REMOVED TRUE FALSE DICM MODIFIED BASIC".split()
+)
+_KEPT = frozenset({Action.KEEP, Action.WALK, Action.CODES, Action.SHIFT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Original:
+    """One file, as far as an audit compares it.
+
+    Attributes
+    ----------
+    identifiers : dict
+        Values that must not survive, and the tag of each.
+    kept_values : set
+        Values that the profile keeps: finding them again says nothing.
+    dates, uids : dict
+        Values that must change, by place (tags and item numbers from the top).
+    pixels : bytes
+        SHA-256 of the pixel data.
+    number : bytes
+        Instance number.
+
+    Privacy
+    -------
+    Holds identifiers: has no serialiser and no repr.
+    """
+
+    identifiers: dict[bytes, int] = field(default_factory=dict)
+    kept_values: set[bytes] = field(default_factory=set)
+    dates: dict[Place, bytes] = field(default_factory=dict)
+    uids: dict[Place, bytes] = field(default_factory=dict)
+    pixels: bytes
+    number: bytes
+
+
+def read_original(path: Path, profile: Profile) -> Original | None:
+    """Read one file for comparison; None if it is no DICOM that pydicom can read.
+
+    Parameters
+    ----------
+    path : Path
+        Only read.
+    profile : Profile
+        Says which elements are kept.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data_set = pydicom.dcmread(path)
+            return _gathered(data_set, profile)
+    except Exception:  # noqa: BLE001 - pydicom raises many kinds, with values in them
+        return None
+
+
+def inflated_content(path: Path, data_set: FileDataset) -> bytes:
+    """Bytes of a file, with its data set inflated behind them if it is deflated."""
+    content = path.read_bytes()
+    if data_set.file_meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+        return content
+    start = 144 + int(data_set.file_meta.FileMetaInformationGroupLength)
+    return content[:start] + zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:])
+
+
+def pixels_start(data_set: FileDataset) -> int | None:
+    """Where the pixel data starts in the file, None if it cannot be said."""
+    if data_set.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        return None
+    if _PIXELS not in data_set:
+        return None
+    element = data_set.get_item(_PIXELS)
+    return getattr(element, "value_tell", None) or getattr(element, "file_tell", None)
+
+
+def _gathered(data_set: FileDataset, profile: Profile) -> Original:
+    pixels = raw_value(data_set, _PIXELS)
+    found = Original(
+        pixels=hashlib.sha256(pixels).digest(),
+        number=raw_value(data_set, _INSTANCE_NUMBER).strip(_PADDING),
+    )
+    for run in _RUN.findall(data_set.preamble or b""):
+        _add(found, 0, run)
+    for element in data_set.file_meta:
+        if element.tag not in (0x00020002, 0x00020010, 0x00020012, 0x00020013):
+            value = element.value
+            for run in _RUN.findall(value if isinstance(value, bytes) else str(value).encode()):
+                _add(found, int(element.tag), run)
+    implicit = data_set.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+    _walk(data_set, found, profile, place=(), kept=True, implicit=implicit)
+    return found
+
+
+def _walk(
+    data_set: Dataset,
+    found: Original,
+    profile: Profile,
+    *,
+    place: Place,
+    kept: bool,
+    implicit: bool,
+) -> None:
+    for tag in data_set.keys():  # noqa: SIM118 - iterating a Dataset itself would decode every value
+        here = (*place, int(tag))
+        rule = profile.rules.get(int(tag))
+        action = Action.DROP if rule is None else rule.action
+        stays = kept and action in _KEPT
+        if tag.group == _PIXEL_GROUP and stays:
+            continue
+        vr = data_set.get_item(tag).VR
+        if vr is None or implicit or vr == "UN":
+            vr = dictionary_VR(tag) if dictionary_has_tag(tag) else data_set[tag].VR
+        if vr == "SQ":
+            for index, item in enumerate(data_set[tag].value):
+                _walk(item, found, profile, place=(*here, index), kept=stays, implicit=implicit)
+        else:
+            gone = action is Action.SHIFT and not stays
+            _sort_in(
+                found, here, raw_value(data_set, int(tag)), vr, Action.DROP if gone else action
+            )
+
+
+def _sort_in(found: Original, place: Place, raw: bytes, vr: str, action: Action) -> None:
+    if vr == "UI":
+        _add_uids(found, place, raw, remapped=action is Action.REMAP)
+    elif action is Action.SHIFT:
+        if vr != "TM":
+            found.dates[place] = raw.strip(_PADDING)
+    elif action is Action.KEEP:
+        found.kept_values.update(one.strip(_PADDING) for one in raw.split(b"\\"))
+    else:
+        for value in _values(raw, vr):
+            _add(found, place[-1], value)
+
+
+def _values(raw: bytes, vr: str) -> Iterator[bytes]:
+    if vr in _TEXT:
+        yield from _SPLIT_NAME.split(raw)
+    elif vr not in _NOT_NAMES:
+        yield from _RUN.findall(raw)
+
+
+def _add(found: Original, tag: int, value: bytes) -> None:
+    value = value.strip(_PADDING)
+    shortest = _SHORTEST_NUMBER if re.fullmatch(rb"[0-9.+\-]+", value) else _SHORTEST_WORD
+    if tag in _CODE_TAGS and value in _code_words():
+        return
+    if len(value) >= shortest and value.upper() not in _PLAIN and value not in REGISTERED:
+        found.identifiers.setdefault(value, tag)
+
+
+@cache
+def _code_words() -> frozenset[bytes]:
+    return frozenset(
+        word for (scheme, code), meaning in load_codes().items() for word in (scheme, code, meaning)
+    ) | {part.encode("ascii") for code in CODE_MEANINGS.items() for part in code}
+
+
+def _add_uids(found: Original, place: Place, raw: bytes, *, remapped: bool) -> None:
+    value = raw.strip(_PADDING)
+    if remapped:
+        found.uids[place] = b"" if value in REGISTERED else value
+    for uid in value.split(b"\\"):
+        if len(uid) >= _SHORTEST_UID and uid not in REGISTERED:
+            found.identifiers.setdefault(uid, place[-1])

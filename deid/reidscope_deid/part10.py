@@ -1,0 +1,277 @@
+"""DICOM files (PS3.10): file meta information, transfer syntax, and which files are taken.
+
+    bytes -> opened (where the data set lies, how it is written) -> rewritten -> a new file
+
+The preamble of the output is zero and its file meta information is written anew: no application
+entity title, no private information, nothing of the source but the SOP class and the transfer
+syntax.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
+
+from reidscope_deid.allowed import load_allow_list
+from reidscope_deid.elements import read_elements
+from reidscope_deid.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
+from reidscope_deid.engine import Rewriter, read_top
+from reidscope_deid.reasons import QuarantinedError, Reason
+from reidscope_deid.samples import check_pixels
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from reidscope_deid.elements import Buffer, Element
+    from reidscope_deid.engine import Piece
+    from reidscope_deid.profile import Profile
+    from reidscope_deid.pseudonyms import Namer, Person
+    from reidscope_deid.uids import UidMap
+
+IMPLEMENTATION_UID = b"2.25.66345246922149259389205894874823125745"
+"""Names this program in file meta information; drawn once."""
+
+_PREAMBLE = 128
+_PREFIX = b"DICM"
+_META_START = _PREAMBLE + len(_PREFIX)
+_META_GROUP = 0x0002
+_SYNTAX = 0x00020010
+_META_LIMIT = 1 << 20  # bytes
+_INFLATED_LIMIT = 1 << 30  # bytes
+_PADDING = b" \0"
+_SYNTAXES = frozenset(AllTransferSyntaxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A file whose data set can be walked.
+
+    Attributes
+    ----------
+    data : bytes or mmap
+        The file, or its inflated data set.
+    encoding : Encoding
+        How the data set is written.
+    syntax : str
+        UID of the transfer syntax.
+    elements : list of Element
+        The top level.
+    """
+
+    data: Buffer
+    encoding: Encoding
+    syntax: str
+    elements: list[Element]
+
+    def value(self, tag: int) -> bytes:
+        """Value of a top-level element without its padding, empty if it is absent."""
+        return self.raw(tag).strip(_PADDING)
+
+    def raw(self, tag: int) -> bytes:
+        """Value of a top-level element as it stands, empty if it is absent."""
+        for element in self.elements:
+            if element.tag == tag:
+                return self.data[element.value : element.stop]
+        return b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFile:
+    """A de-identified file that is not written yet.
+
+    Attributes
+    ----------
+    pieces : list of bytes or memoryview
+        Its content, in order.
+    person : Person
+        Whose it is.
+    study, series, instance : str
+        Its new UIDs: the only names that it is ever given.
+    """
+
+    pieces: list[Piece]
+    person: Person
+    study: str
+    series: str
+    instance: str
+
+
+def open_part10(data: Buffer) -> Opened:
+    """Find the data set in a file.
+
+    Raises
+    ------
+    QuarantinedError
+        Not DICOM, an unknown transfer syntax, or a data set that cannot be walked.
+    """
+    if data[_PREAMBLE:_META_START] != _PREFIX:
+        raise QuarantinedError(Reason.NOT_DICOM)
+    syntax, start = _meta(data)
+    if syntax not in _SYNTAXES:
+        raise QuarantinedError(Reason.TRANSFER_SYNTAX)
+    encoding = EXPLICIT_LITTLE
+    if syntax == ImplicitVRLittleEndian:
+        encoding = IMPLICIT_LITTLE
+    elif syntax == ExplicitVRBigEndian:
+        encoding = EXPLICIT_BIG
+    elif syntax == DeflatedExplicitVRLittleEndian:
+        data, start = _inflated(data[start:]), 0
+    return Opened(
+        data=data, encoding=encoding, syntax=syntax, elements=read_top(data, start, encoding)
+    )
+
+
+def deidentify_opened(
+    opened: Opened,
+    *,
+    profile: Profile,
+    namer: Namer,
+    uids: UidMap,
+    tally: Counter[tuple[int | str, str]],
+) -> NewFile:
+    """Make the new file for an opened one.
+
+    Parameters
+    ----------
+    opened : Opened
+        From `open_part10`.
+    profile : Profile
+        The rules.
+    namer : Namer
+        Names the person.
+    uids : UidMap
+        New UIDs.
+    tally : Counter
+        Counts what is done.
+
+    Raises
+    ------
+    QuarantinedError
+        Not an image class that is taken, likely burned-in text, nobody's file, or malformed.
+    """
+    sop_class, instance = opened.value(0x00080016), opened.value(0x00080018)
+    if not sop_class or not instance:
+        raise QuarantinedError(Reason.NO_INSTANCE)
+    _admit(opened, sop_class)
+    check_pixels(opened)
+    person = person_of(opened, namer)
+    rewriter = Rewriter(
+        data=opened.data,
+        encoding=opened.encoding,
+        profile=profile,
+        person=person,
+        uids=uids,
+        tally=tally,
+    )
+    body = rewriter.data_set(opened.elements)
+    if opened.syntax == DeflatedExplicitVRLittleEndian:
+        body = [_deflated(body)]
+    new_instance = uids(instance)
+    return NewFile(
+        pieces=[_new_meta(sop_class, new_instance, opened.syntax.encode("ascii")), *body],
+        person=person,
+        study=uids(opened.value(0x0020000D)).decode("ascii"),
+        series=uids(opened.value(0x0020000E)).decode("ascii"),
+        instance=new_instance.decode("ascii"),
+    )
+
+
+def person_of(opened: Opened, namer: Namer) -> Person:
+    """Say whose file it is: by patient ID, else by study.
+
+    Raises
+    ------
+    QuarantinedError
+        It holds neither.
+    """
+    raw = opened.value(0x00100020)
+    if not raw:
+        return namer.study(opened.value(0x0020000D).decode("ascii", "replace"))
+    if raw.isascii():
+        return namer.patient(raw.decode("ascii"))
+    character_sets = opened.value(0x00080005).decode("ascii", "replace").split("\\")
+    return namer.patient(decode_bytes(raw, convert_encodings(character_sets), set()))
+
+
+def _admit(opened: Opened, sop_class: bytes) -> None:
+    burned_in_likely = load_allow_list().sop_classes.get(sop_class)
+    if burned_in_likely is None:
+        raise QuarantinedError(Reason.SOP_CLASS)
+    declared = opened.value(0x00280301)
+    screen = b"SCREEN SAVE" in opened.value(0x00080008)
+    if declared == b"YES" or (declared != b"NO" and (burned_in_likely or screen)):
+        raise QuarantinedError(Reason.BURNED_IN)
+
+
+def _meta(data: Buffer) -> tuple[str, int]:
+    """Transfer syntax, and where the data set starts."""
+    at, end, syntax = _META_START, min(len(data), _META_LIMIT), ""
+    unpack = EXPLICIT_LITTLE.plain.unpack_from
+    while at + 8 <= end and unpack(data, at)[0] == _META_GROUP:
+        # One element at a time: group 0002 ends where another group begins, whatever its length
+        # says.
+        element, at = _one_element(data, at, end)
+        if element.tag == _SYNTAX:
+            value = data[element.value : element.stop].strip(_PADDING)
+            syntax = value.decode("ascii", "replace")
+    return syntax, at
+
+
+def _one_element(data: Buffer, at: int, end: int) -> tuple[Element, int]:
+    vr = data[at + 4 : at + 6]
+    long = vr in (b"OB", b"UN", b"OW", b"UT")
+    header = 12 if long else 8
+    if at + header > end:
+        raise QuarantinedError(Reason.TRUNCATED)
+    if long:
+        (length,) = EXPLICIT_LITTLE.long.unpack_from(data, at + 8)
+    else:
+        length = EXPLICIT_LITTLE.head.unpack_from(data, at)[3]
+    if at + header + length > end:
+        raise QuarantinedError(Reason.TRUNCATED)
+    elements, after = read_elements(data, at, at + header + length, EXPLICIT_LITTLE)
+    return elements[0], after
+
+
+def _new_meta(sop_class: bytes, instance: bytes, syntax: bytes) -> bytes:
+    write = EXPLICIT_LITTLE.element
+    group = b"".join(
+        (
+            write(0x00020001, b"OB", b"\0\1"),
+            write(0x00020002, b"UI", sop_class),
+            write(0x00020003, b"UI", instance),
+            write(0x00020010, b"UI", syntax),
+            write(0x00020012, b"UI", IMPLEMENTATION_UID),
+            write(0x00020013, b"SH", b"REIDSCOPE_DEID_1"),
+        )
+    )
+    length = write(0x00020000, b"UL", len(group).to_bytes(4, "little"))
+    return bytes(_PREAMBLE) + _PREFIX + length + group
+
+
+def _inflated(content: bytes) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        data = inflater.decompress(content, _INFLATED_LIMIT)
+    except zlib.error:
+        raise QuarantinedError(Reason.MALFORMED) from None
+    if inflater.unconsumed_tail:
+        raise QuarantinedError(Reason.TOO_LARGE)
+    if not inflater.eof:
+        raise QuarantinedError(Reason.TRUNCATED)
+    return data
+
+
+def _deflated(pieces: list[Piece]) -> bytes:
+    deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    content = b"".join([deflater.compress(piece) for piece in pieces]) + deflater.flush()
+    return content + b"\0" * (len(content) & 1)

@@ -1,0 +1,84 @@
+"""Why a file is left out. A closed list of constants, so that saying why can never say who."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from reidscope_protocols.errors import UnparsableDicomError
+
+
+class Reason(StrEnum):
+    """Why nothing of a file was written."""
+
+    NOT_DICOM = "not-dicom"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    TOO_DEEP = "too-deep"
+    TOO_LARGE = "too-large"
+    REPEATED_ELEMENT = "repeated-element"
+    TRANSFER_SYNTAX = "transfer-syntax"
+    SOP_CLASS = "sop-class"
+    NO_INSTANCE = "no-instance"
+    NO_IDENTITY = "no-identity"
+    BURNED_IN = "burned-in-text"
+    EMBEDDED = "embedded-metadata"
+    UNVERIFIED = "unverified"
+    CONFLICT = "conflict"
+
+    @property
+    def by_design(self) -> bool:
+        """Whether the file is sound, but not something that this version takes."""
+        return self in _BY_DESIGN
+
+
+_BY_DESIGN = frozenset(
+    {
+        Reason.NOT_DICOM,
+        Reason.TRANSFER_SYNTAX,
+        Reason.SOP_CLASS,
+        Reason.NO_INSTANCE,
+        Reason.BURNED_IN,
+        Reason.EMBEDDED,
+    }
+)
+
+_EXPECTED = {
+    Reason.NOT_DICOM: "a DICOM file with a preamble and file meta information",
+    Reason.UNREADABLE: "a file that can be opened",
+    Reason.TRUNCATED: "elements that end within the file",
+    Reason.MALFORMED: "elements encoded as PS3.5 says",
+    Reason.TOO_DEEP: "sequences nested a few levels deep",
+    Reason.TOO_LARGE: "a data set of bounded size once inflated",
+    Reason.REPEATED_ELEMENT: "each element once",
+    Reason.TRANSFER_SYNTAX: "a transfer syntax registered in PS3.6",
+    Reason.SOP_CLASS: "an image class listed in keep.json",
+    Reason.NO_INSTANCE: "a SOP class and a SOP instance UID",
+    Reason.NO_IDENTITY: "a patient ID or a study UID",
+    Reason.BURNED_IN: "an image declared or known to be free of burned-in text",
+    Reason.EMBEDDED: "a JPEG without comments and application segments",
+    Reason.UNVERIFIED: "an output that an independent reader finds clean",
+    Reason.CONFLICT: "one content for one SOP instance UID",
+}
+
+
+class QuarantinedError(UnparsableDicomError):
+    """A file is left out, and nothing of it was written.
+
+    Parameters
+    ----------
+    reason : Reason
+        Which of the constants applies.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(
+            "a DICOM file",
+            got=reason.value,
+            expected=_EXPECTED[reason],
+            do="nothing of it was written; look at the source",
+        )
+
+    def __reduce__(self) -> tuple[type[QuarantinedError], tuple[Reason]]:
+        return (QuarantinedError, (self.reason,))

@@ -1,0 +1,195 @@
+"""A second opinion on each output: pydicom reads it, and our data say what may stand in it.
+
+The engine never decodes what it copies; this never uses the engine. A file that the two do not
+agree on is not let through.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import pydicom
+
+from reidscope_deid.actions import Action, dummy
+from reidscope_deid.allowed import load_codes
+from reidscope_deid.elements import MAX_DEPTH
+from reidscope_deid.profile import CODE_MEANINGS
+from reidscope_deid.uids import REGISTERED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset, FileDataset
+
+    from reidscope_deid.actions import Rule
+    from reidscope_deid.profile import Profile
+
+DEFERRED = 1 << 16  # bytes; larger values are not read
+_PREAMBLE = bytes(128)
+_META = frozenset(
+    {0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013}
+)
+_METHOD_CODES = 0x00120064
+_NO_CODES = pydicom.DataElement(_METHOD_CODES, "SQ", [])
+_PADDING = b" \0"
+_PSEUDONYM = re.compile(rb"P-[A-Z2-7]{16}")
+_UID = re.compile(rb"2\.25\.[0-9]{1,39}")
+_MOMENT = re.compile(rb"[0-9:.+\-\\]*")
+_DECLARED = frozenset({0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
+_BULK_GROUP = 0x7FE0
+_CODE_ITEM = frozenset({0x00080100, 0x00080102, 0x00080104})
+
+
+class Finding(StrEnum):
+    """What is wrong with an output."""
+
+    UNREADABLE = "unreadable"
+    PREAMBLE = "preamble"
+    META_ELEMENT = "meta-element"
+    META_MISMATCH = "meta-mismatch"
+    PRIVATE_ELEMENT = "private-element"
+    UNLISTED_ELEMENT = "unlisted-element"
+    VALUE_NOT_ALLOWED = "value-not-allowed"
+    NOT_DECLARED = "not-declared"
+    IDENTIFIER_SURVIVES = "identifier-survives"
+    DATE_UNCHANGED = "date-unchanged"
+    UID_UNCHANGED = "uid-unchanged"
+    UID_INCONSISTENT = "uid-inconsistent"
+    PIXELS_CHANGED = "pixels-changed"
+    NO_ORIGINAL = "no-original"
+
+
+def read_again(path: Path) -> FileDataset:
+    """One file as pydicom reads it, large values left on disk.
+
+    Raises
+    ------
+    OSError, ValueError and others
+        Whatever pydicom raises; callers turn it into a finding.
+    """
+    with warnings.catch_warnings():
+        # A warning of pydicom's holds the value that it is about.
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(path, defer_size=DEFERRED)
+
+
+def file_findings(data_set: FileDataset, profile: Profile) -> Iterator[tuple[int | None, Finding]]:
+    """Say what is wrong with one output, judged by itself.
+
+    Parameters
+    ----------
+    data_set : FileDataset
+        From `read_again`.
+    profile : Profile
+        What it was written under.
+
+    Yields
+    ------
+    tuple of (int or None, Finding)
+        Tag, where one element is to blame, and what is wrong. Never a value.
+    """
+    if data_set.preamble != _PREAMBLE:
+        yield None, Finding.PREAMBLE
+    meta = data_set.file_meta
+    for element in meta:
+        if int(element.tag) not in _META:
+            yield int(element.tag), Finding.META_ELEMENT
+    if meta.MediaStorageSOPInstanceUID != data_set.get("SOPInstanceUID"):
+        yield 0x00020003, Finding.META_MISMATCH
+    if meta.MediaStorageSOPClassUID != data_set.get("SOPClassUID"):
+        yield 0x00020002, Finding.META_MISMATCH
+    if data_set.get("PatientIdentityRemoved") != "YES":
+        yield 0x00120062, Finding.NOT_DECLARED
+    if data_set.get("LongitudinalTemporalInformationModified") != profile.dates:
+        yield 0x00280303, Finding.NOT_DECLARED
+    if str(data_set.get("DeidentificationMethod")) != profile.method:
+        yield 0x00120063, Finding.NOT_DECLARED
+    done = [str(code.get("CodeValue")) for code in data_set.get(_METHOD_CODES, _NO_CODES).value]
+    if done != [code for code, _ in profile.method_codes]:
+        yield _METHOD_CODES, Finding.NOT_DECLARED
+    yield from _level_findings(data_set, profile, depth=0)
+
+
+def _level_findings(
+    data_set: Dataset, profile: Profile, *, depth: int
+) -> Iterator[tuple[int | None, Finding]]:
+    if depth > MAX_DEPTH:
+        yield None, Finding.UNREADABLE
+        return
+    for tag in data_set.keys():  # noqa: SIM118 - iterating a Dataset itself would decode every value
+        rule = profile.rules.get(int(tag))
+        if depth == 0 and tag == _METHOD_CODES:
+            yield from _code_findings(data_set[tag].value)
+        elif depth == 0 and tag in _DECLARED:
+            continue  # compared with the profile above
+        elif rule is not None:
+            yield from _rule_findings(data_set, rule, profile, depth=depth)
+        else:
+            private = tag.is_private
+            yield int(tag), Finding.PRIVATE_ELEMENT if private else Finding.UNLISTED_ELEMENT
+
+
+def _rule_findings(
+    data_set: Dataset, rule: Rule, profile: Profile, *, depth: int
+) -> Iterator[tuple[int | None, Finding]]:
+    if rule.action is Action.CODES:
+        yield from _code_findings(data_set[rule.tag].value)
+    elif rule.action is Action.WALK:
+        for item in data_set[rule.tag].value:
+            yield from _level_findings(item, profile, depth=depth + 1)
+    # Samples have no form to judge, and asking for them would read them.
+    elif rule.tag >> 16 != _BULK_GROUP and not _may_stand(rule, raw_value(data_set, rule.tag)):
+        yield rule.tag, Finding.VALUE_NOT_ALLOWED
+
+
+def _code_findings(items: Sequence[Dataset]) -> Iterator[tuple[int | None, Finding]]:
+    for item in items:
+        for tag in item.keys():  # noqa: SIM118 - as above
+            if int(tag) not in _CODE_ITEM:
+                yield int(tag), Finding.UNLISTED_ELEMENT
+        scheme, value, meaning = (
+            str(item.get(keyword, "")).encode("ascii", "replace")
+            for keyword in ("CodingSchemeDesignator", "CodeValue", "CodeMeaning")
+        )
+        public = load_codes().get((scheme, value))
+        declared = CODE_MEANINGS.get(value.decode()) if scheme == b"DCM" else None
+        if meaning not in (public, (declared or "").encode("ascii")):
+            yield 0x00080104, Finding.VALUE_NOT_ALLOWED
+
+
+def _may_stand(rule: Rule, value: bytes) -> bool:
+    """Whether the engine could have written this value under this rule."""
+    plain = value.strip(_PADDING)
+    match rule.action:
+        case Action.KEEP:
+            kept = rule.kept
+            return kept is not None and (kept.keeps(value) or plain in (b"", kept.otherwise))
+        case Action.EMPTY:
+            return not value
+        case Action.DUMMY:
+            return plain in (b"", dummy(rule.vr).strip(_PADDING))
+        case Action.PSEUDONYM:
+            return not plain or _PSEUDONYM.fullmatch(plain) is not None
+        case Action.REMAP:
+            uids = plain.split(b"\\")
+            return all(not uid or uid in REGISTERED or _UID.fullmatch(uid) for uid in uids)
+        case _:
+            return _MOMENT.fullmatch(plain) is not None
+
+
+def raw_value(data_set: Dataset, tag: int) -> bytes:
+    """Value of an element as it stands in the file, empty if it is absent."""
+    if tag not in data_set:
+        return b""
+    element = data_set.get_item(tag)
+    if isinstance(element.value, bytes):
+        return element.value
+    # pydicom has decoded the few that it needs itself: character sets and pixel representation.
+    if element.VR == "US":
+        return bytes(2 * element.VM)
+    values = element.value if element.VM > 1 else [element.value]
+    return "\\".join("" if one is None else str(one) for one in values).encode()

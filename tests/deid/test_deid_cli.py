@@ -1,0 +1,172 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reidscope_deid import cli, generate_key
+
+Slice = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `main` as the console script does."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["reidscope-deid", *map(str, arguments)])
+        monkeypatch.setattr(cli, "_out", Console(width=160))
+        monkeypatch.setattr(cli, "_err", Console(stderr=True, width=160))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    generate_key(tmp_path / "site.key")
+    return tmp_path / "site.key"
+
+
+def test_a_folder_is_de_identified_reported_and_verified(
+    command: Run, slice_file: Slice, tmp_path: Path, key_file: Path
+) -> None:
+    slice_file()
+    report = tmp_path / "report.json"
+    arguments = ("run", tmp_path / "in", tmp_path / "out", "--profile", "basic", "--key", key_file)
+    code, out, err = command(*arguments, "--report", report, "--json")
+    assert (code, err.strip()) == (0, "")
+    assert json.loads(out) == json.loads(report.read_text())
+    assert json.loads(out)["files"] == {"written": 1, "duplicates": 0, "left_out": {}}
+    assert json.loads(out)["actions"]["00080020"] == {"shift": 1}
+    code, out, _ = command("verify", tmp_path / "out", "--against", tmp_path / "in", "--json")
+    assert code == 0
+    assert json.loads(out)["findings"] == []
+    assert json.loads(out)["compared"] == 1
+
+
+def test_a_leak_makes_verify_fail_with_its_own_code(
+    command: Run, slice_file: Slice, tmp_path: Path
+) -> None:
+    slice_file()
+    code, out, err = command("verify", tmp_path / "in")
+    assert code == 62
+    assert "value-not-allowed" in out
+    assert err.count("\n") == 1
+    assert "Doe" not in out + err
+
+
+def test_unsound_files_end_in_a_code_and_one_line_that_names_none(
+    command: Run, slice_file: Slice, tmp_path: Path, key_file: Path
+) -> None:
+    slice_file()
+    broken = slice_file("in/Doe-Jane.dcm")
+    broken.write_bytes(broken.read_bytes()[:-100])
+    code, out, err = command("run", tmp_path / "in", tmp_path / "out", "--key", key_file)
+    assert code == 61
+    assert "left out: truncated" in out
+    assert err.count("\n") == 1
+    assert "Doe" not in out + err
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--profile", "gold"), 15, "basic or basic-undated"),
+        (("--option", "retain-uids"), 15, "retain_longitudinal_modified_dates"),
+        (("--deface", "blur"), 15, "--deface"),
+        (("--key", "missing.key"), 14, "keygen"),
+        (("--report", "missing/report.json"), 14, "folder"),
+    ],
+)
+def test_what_is_not_offered_ends_in_its_own_code_and_says_what_is(  # noqa: PLR0917 - fixtures
+    command: Run,
+    slice_file: Slice,
+    tmp_path: Path,
+    key_file: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    says: str,
+) -> None:
+    slice_file()
+    start = ("run", tmp_path / "in", tmp_path / "out", "--key", key_file)
+    ended, _, err = command(*start, *arguments)
+    assert ended == code
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_dicom_and_no_folder_are_two_codes(command: Run, tmp_path: Path, key_file: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert command("run", tmp_path / "in", tmp_path / "out", "--key", key_file)[0] == 11
+    assert command("run", tmp_path / "none", tmp_path / "out2", "--key", key_file)[0] == 10
+    assert command("verify", tmp_path / "none")[0] == 10
+    assert command("verify", tmp_path / "in")[0] == 11
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    command: Run, slice_file: Slice, tmp_path: Path, key_file: Path
+) -> None:
+    slice_file()
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = command("run", tmp_path / "in", tmp_path / "file/out", "--key", key_file)
+    assert code == 10
+    assert str(tmp_path) not in err
+
+
+def test_explain_is_a_table_or_json(command: Run) -> None:
+    code, out, _ = command("explain", "--profile", "basic", "--json")
+    rows = {row["tag"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["00100010"]["action"] == "pseudonym"
+    assert rows["00080020"]["action"] == "shift"
+    assert rows["PRIVATE"]["action"] == "drop"
+    code, out, _ = command("explain")
+    assert code == 0
+    assert "Patient's Birth Date" in out
+    assert "Everything else" in out
+
+
+def test_keygen_makes_a_key_once(command: Run, tmp_path: Path) -> None:
+    assert command("keygen", tmp_path / "k")[0] == 0
+    code, out, err = command("keygen", tmp_path / "k")
+    assert code == 14
+    assert (tmp_path / "k").read_text().split("\n")[1] not in out + err
+
+
+def test_wrong_usage_is_two_and_help_is_zero(command: Run) -> None:
+    assert command("run")[0] == 2
+    code, out, _ = command("--help")
+    assert code == 0
+    assert all(verb in out for verb in ("run", "verify", "explain", "keygen"))
+
+
+def test_the_console_script_is_installed_and_works_in_two_processes(
+    slice_file: Slice, tmp_path: Path, key_file: Path
+) -> None:
+    for number in range(3):
+        slice_file(f"in/{number}.dcm", SOPInstanceUID=f"1.2.3.{number}")
+    script = Path(sys.executable).parent / "reidscope-deid"
+    done = subprocess.run(
+        [script, "run", tmp_path / "in", tmp_path / "out", "--key", key_file, "--jobs", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 3
