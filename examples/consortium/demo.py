@@ -38,8 +38,6 @@ NAMES = (
     "foxtrot",
     "golf",
     "hotel",
-    "india",
-    "juliett",
 )
 STUDY = "demo"
 CORES = 2
@@ -108,7 +106,7 @@ class Stages:
 
 
 def run(*command: str | Path, show: bool = True) -> str:
-    """Run one of reidscope's commands, shown as a person would type it; its failure ends the demo."""
+    """Run one of reidscope's commands, shown as typed; its failure ends the demo."""
     words = [str(word) for word in command]
     if show:
         print(f"$ {' '.join([Path(words[0]).name, *words[1:]])}", flush=True)
@@ -283,6 +281,7 @@ def listening(port: int) -> bool:
 
 
 def main(
+    *,
     people: Annotated[int, typer.Option(min=2, help="People at each site.")] = 30,
     sites: Annotated[int, typer.Option(min=1, max=len(NAMES), help="Hospitals.")] = 3,
     epsilon: Annotated[str, typer.Option(help="Of the one joint table at each site.")] = "2",
@@ -290,7 +289,6 @@ def main(
     anchors: Annotated[str, typer.Option(help="Gallery sizes, ascending.")] = "100,1000",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo-output"),
     seconds: Annotated[float, typer.Option(help="To wait for the slowest site.")] = 3600.0,
-    *,
     keep_data: Annotated[
         bool, typer.Option("--keep-data", help="Keep the synthetic scans (26 MB a person).")
     ] = False,
