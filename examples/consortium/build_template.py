@@ -3,8 +3,8 @@
     python examples/consortium/build_template.py [--out FILE]
 
 The wheel is read as data and never imported (its dependencies are heavy). The result is what
-`site_agent/reidscope_site/data/average_head.npz` holds; the brain mask beside it was made once by deepbet and is not
-remade here. See the README.md of that folder.
+`site_agent/reidscope_site/data/average_head.npz` holds; the brain mask beside it was made once by
+deepbet and is not remade here. See the README.md of that folder.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SHAPE = (176, 250, 295)
 NECK_MM = 45
 MIDLINE_MM = 88.0
 SKIN_LEVEL = 80.0
+SKIN = 0.5
 HEAD_STEP = 3.0
 """Intensity of one step of the stored 8-bit head."""
 
@@ -47,7 +48,9 @@ def average_head() -> NDArray[np.float32]:
         raise SystemExit("pydeface is not installed: pip install --no-deps pydeface==2.1.0")
     path = Path(spec.origin).parent / "data" / "mean_reg2mean.nii.gz"
     if _sha256(path) != SOURCE_SHA256:
-        raise SystemExit("pydeface's average head is another one: pip install --no-deps pydeface==2.1.0")
+        raise SystemExit(
+            "pydeface's average head is another one: pip install --no-deps pydeface==2.1.0"
+        )
     image = nibabel.as_closest_canonical(nibabel.load(path))
     zooms = image.header.get_zooms()[:3]
     voxels = ndimage.zoom(np.asarray(image.dataobj, dtype=np.float32), zooms, order=1)
@@ -81,7 +84,7 @@ def build(average: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.u
     head = np.maximum(tissue, 0) * np.clip((occupancy - 0.15) / 0.35, 0, 1)
 
     smooth = ndimage.gaussian_filter(occupancy, 1.0)
-    inside = ndimage.binary_fill_holes(occupancy > 0.5)
+    inside = ndimage.binary_fill_holes(occupancy > SKIN)
     smooth = np.where(ndimage.binary_erosion(inside, iterations=4), 1, smooth)
     return (
         np.clip(np.rint(head / HEAD_STEP), 0, 255).astype(np.uint8),

@@ -19,7 +19,12 @@ from reidscope_deid.keys import generate_key
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.enrolment import EnrolmentGrant, EnrolmentRequest, Invitation
 from reidscope_protocols.envelope import open_envelope, sign
-from reidscope_protocols.errors import ConfigError, MalformedError, WrongAudienceError
+from reidscope_protocols.errors import (
+    ConfigError,
+    MalformedError,
+    UnreachableError,
+    WrongAudienceError,
+)
 from reidscope_protocols.keys import StatementKey, read_private_file
 from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
 from reidscope_protocols.statements import COORDINATOR
@@ -101,8 +106,16 @@ def ask(invitation: Invitation, request_envelope: bytes) -> bytes:
     with grpc.secure_channel(invitation.addresses.enrolment, credentials) as channel:
         stub = reidscope_pb2_grpc.EnrolmentStub(channel)
         call = reidscope_pb2.EnrolRequest(dsse=request_envelope, token=invitation.token)
-        with translated("enrolment"):
-            answer: bytes = stub.Enrol(call, timeout=_CALL_SECONDS).dsse
+        try:
+            with translated("enrolment"):
+                answer: bytes = stub.Enrol(call, timeout=_CALL_SECONDS).dsse
+        except UnreachableError:
+            raise UnreachableError(
+                "enrolment",
+                got="no answer with the pinned certificate",
+                expected="an open enrolment port, which is open only while a token is unused",
+                do="check that the coordinator is up; if the token was used, ask for a new one",
+            ) from None
     return answer
 
 

@@ -7,6 +7,7 @@ Flower's identity is trusted for nothing: a Release speaks through its signature
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import threading
@@ -55,6 +56,9 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from reidscope_protocols.errors import TransportError
 from reidscope_protocols.wire import pad
+
+# Flower's own log lines stay out of the site's terminal; its errors reach us as raised.
+logging.getLogger("flwr").setLevel(logging.CRITICAL)
 
 _QUERY = "query.release"
 _HEARTBEAT_SECONDS = 30.0

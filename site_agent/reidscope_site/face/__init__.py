@@ -1,0 +1,1 @@
+"""From a de-identified scan to whether its person would be found: one person at a time."""

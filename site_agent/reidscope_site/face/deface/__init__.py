@@ -1,0 +1,1 @@
+"""Defacers, one a module: each has a `NAME` and `apply(volume, registration) -> Volume`."""

@@ -1,0 +1,234 @@
+"""Whether DICOM slices make one volume of a head, settled from their headers alone.
+
+Used at `index`, on one person's own headers, before any pixel is read and before any study is
+approved: which series is usable may not depend on anybody else, nor on an outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from reidscope_protocols.errors import NoDicomError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+EXTENT_MM = (100.0, 400.0)
+"""A head's scan is at least and at most as long as this along every axis."""
+
+HEAD_PARTS = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "SKULL", "WHOLEHEAD"})
+"""Body parts that hold a face; an empty one is no contradiction."""
+
+MODALITIES = frozenset({"CT", "MR"})
+
+MAX_VOXELS = 1 << 27
+"""Memory stays bounded, whatever the headers say: half a gigabyte as float32."""
+
+_AXES = 3
+_COSINE_TOLERANCE = 1e-3
+_SPACING_TOLERANCE_MM = 1e-3
+_SAME_PLACE_MM = 1e-2
+_DRIFT_MM = 0.5
+_UNEVEN = 0.1
+_SKIPPED = 1.5
+
+
+class SeriesProblem(StrEnum):
+    """Why slices are no usable volume of a head."""
+
+    MISSING_SLICES = "missing-slices"
+    DUPLICATE_SLICES = "duplicate-slices"
+    ONE_SLICE = "one-slice"
+    MIXED_GEOMETRY = "mixed-geometry"
+    NOT_A_HEAD = "not-a-head"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceHeader:
+    """The geometry of one slice, as its header tells it; None where it tells nothing usable.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Pixels.
+    position : tuple of 3 floats or None
+        Centre of the first pixel, mm, LPS.
+    orientation : tuple of 6 floats or None
+        Unit vectors along a row and along a column, LPS.
+    pixel_spacing : tuple of 2 floats or None
+        mm between rows, mm between columns.
+    modality, body_part : str
+        Upper case; empty where absent.
+    frames : int
+        In this file.
+    samples : int
+        Per pixel; 3 is colour.
+
+    Privacy
+    -------
+    About one person: stays at the site.
+    """
+
+    rows: int
+    columns: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    modality: str
+    body_part: str = ""
+    frames: int = 1
+    samples: int = 1
+
+    @property
+    def supported(self) -> bool:
+        """Whether this is a single grey slice with whole geometry from a supported scanner."""
+        if self.position is None or self.orientation is None or self.pixel_spacing is None:
+            return False
+        along_row, along_column = np.array(self.orientation).reshape(2, _AXES)
+        upright = (
+            abs(np.linalg.norm(along_row) - 1) < _COSINE_TOLERANCE
+            and abs(np.linalg.norm(along_column) - 1) < _COSINE_TOLERANCE
+            and abs(along_row @ along_column) < _COSINE_TOLERANCE
+        )
+        return (
+            bool(upright)
+            and min(self.pixel_spacing) > 0
+            and min(self.rows, self.columns) > 0
+            and self.frames == 1
+            and self.samples == 1
+            and self.modality in MODALITIES
+        )
+
+
+def read_slice_header(path: Path) -> SliceHeader:
+    """Read one file's geometry; its pixels stay unread.
+
+    Raises
+    ------
+    NoDicomError
+        If the file is not DICOM.
+    """
+    try:
+        return slice_header(pydicom.dcmread(path, stop_before_pixels=True))
+    except (InvalidDicomError, OSError) as error:
+        raise NoDicomError(
+            "a slice", got="no readable DICOM", expected="a DICOM image", do="index again"
+        ) from error
+
+
+def slice_header(dataset: Dataset) -> SliceHeader:
+    """Geometry of a dataset; malformed values become None or 0, never an error."""
+    return SliceHeader(
+        rows=_integer(dataset, "Rows", 0),
+        columns=_integer(dataset, "Columns", 0),
+        position=_floats(dataset, "ImagePositionPatient", 3),
+        orientation=_floats(dataset, "ImageOrientationPatient", 6),
+        pixel_spacing=_floats(dataset, "PixelSpacing", 2),
+        modality=_word(dataset, "Modality"),
+        body_part=_word(dataset, "BodyPartExamined"),
+        frames=_integer(dataset, "NumberOfFrames", 1),
+        samples=_integer(dataset, "SamplesPerPixel", 1),
+    )
+
+
+def series_problem(  # noqa: PLR0911  # one return a problem, in the order in which they are told
+    headers: Sequence[SliceHeader],
+) -> SeriesProblem | None:
+    """Why these slices are no volume of a head, or None if they are one.
+
+    Parameters
+    ----------
+    headers : sequence of SliceHeader
+        One series of one person, in any order.
+
+    Privacy
+    -------
+    A function of one person's headers.
+    """
+    voxels = sum(header.rows * header.columns for header in headers)
+    if voxels > MAX_VOXELS or not all(header.supported for header in headers):
+        return SeriesProblem.UNSUPPORTED
+    if len(headers) < 2:  # noqa: PLR2004  # two slices make the thinnest volume
+        return SeriesProblem.ONE_SLICE
+    if _differ(headers):
+        return SeriesProblem.MIXED_GEOMETRY
+    offsets = slice_offsets(headers)
+    along = np.sort(offsets @ normal(headers[0]))
+    gaps = np.diff(along)
+    if gaps.min() < _SAME_PLACE_MM:
+        return SeriesProblem.DUPLICATE_SLICES
+    step = float(np.median(gaps))
+    if gaps.max() > _SKIPPED * step:
+        return SeriesProblem.MISSING_SLICES
+    drift = offsets - np.outer(offsets @ normal(headers[0]), normal(headers[0]))
+    if np.abs(gaps - step).max() > _UNEVEN * step or np.abs(drift).max() > _DRIFT_MM:
+        return SeriesProblem.MIXED_GEOMETRY
+    return None if _like_a_head(headers, step) else SeriesProblem.NOT_A_HEAD
+
+
+def normal(header: SliceHeader) -> NDArray[np.float64]:
+    """Return the unit vector across a slice, (3,), LPS."""
+    row, column = np.array(header.orientation).reshape(2, _AXES)
+    across: NDArray[np.float64] = np.cross(row, column)
+    return across
+
+
+def slice_offsets(headers: Sequence[SliceHeader]) -> NDArray[np.float64]:
+    """Positions less the first one's, (n, 3), mm, LPS."""
+    positions = np.array([header.position for header in headers], dtype=np.float64)
+    offsets: NDArray[np.float64] = positions - positions[0]
+    return offsets
+
+
+def _differ(headers: Sequence[SliceHeader]) -> bool:
+    first = headers[0]
+    orientation, spacing = np.array(first.orientation), np.array(first.pixel_spacing)
+    return any(
+        (header.rows, header.columns, header.modality)
+        != (first.rows, first.columns, first.modality)
+        or np.abs(np.array(header.orientation) - orientation).max() > _COSINE_TOLERANCE
+        or np.abs(np.array(header.pixel_spacing) - spacing).max() > _SPACING_TOLERANCE_MM
+        for header in headers
+    )
+
+
+def _like_a_head(headers: Sequence[SliceHeader], step_mm: float) -> bool:
+    first = headers[0]
+    spacing = first.pixel_spacing or (0.0, 0.0)
+    shortest, longest = EXTENT_MM
+    extents = (first.rows * spacing[0], first.columns * spacing[1], len(headers) * step_mm)
+    named = {header.body_part for header in headers} - {""}
+    return named <= HEAD_PARTS and all(shortest <= extent <= longest for extent in extents)
+
+
+def _floats(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    try:
+        values = tuple(float(value) for value in dataset.get(keyword) or ())
+    except (TypeError, ValueError):
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def _integer(dataset: Dataset, keyword: str, default: int) -> int:
+    try:
+        return int(dataset.get(keyword) or default)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _word(dataset: Dataset, keyword: str) -> str:
+    try:
+        return str(dataset.get(keyword) or "").strip().upper()
+    except (TypeError, ValueError):
+        return ""

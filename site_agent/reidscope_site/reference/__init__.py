@@ -1,0 +1,1 @@
+"""Public constants of a study: the reference gallery and the attacker's calibration."""

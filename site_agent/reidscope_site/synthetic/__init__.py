@@ -1,0 +1,1 @@
+"""People that never were: for demonstrations, tests and public reference faces."""

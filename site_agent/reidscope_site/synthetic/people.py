@@ -1,0 +1,119 @@
+"""Synthetic people, and a folder of them as a hospital keeps it: scans, photos, links."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reidscope_site.face.template import template
+from reidscope_site.face.volume import Volume
+from reidscope_site.synthetic.dicom import Plane, series
+from reidscope_site.synthetic.particulars import Particulars, particulars
+from reidscope_site.synthetic.photo import photo
+from reidscope_site.synthetic.scan import scan
+from reidscope_site.synthetic.seeds import PersonSeed
+
+PHOTOS = 2
+LINKS_HEADER = ("patient_id", "photo")
+UNLABELLED = "nowhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SyntheticPerson:
+    """A person that never was.
+
+    Attributes
+    ----------
+    seed : PersonSeed
+        Who.
+    known : Particulars
+        What the hospital knows.
+    scan : Volume
+        1 mm, RAS+.
+    photos : tuple of ndarray
+        `PHOTOS` pictures, uint8 (256, 256, 3) RGB, of different pose and light; the first is the
+        mate.
+    plane : Plane
+        How the scanner sliced.
+    """
+
+    seed: PersonSeed
+    known: Particulars
+    scan: Volume
+    photos: tuple[NDArray[np.uint8], ...]
+    plane: Plane
+
+
+def make_person(seed: PersonSeed) -> SyntheticPerson:
+    """Make a person; the same seed makes the same one. The seed's label is the site's."""
+    head = template()
+    planes = list(Plane)
+    return SyntheticPerson(
+        seed=seed,
+        known=particulars(seed, site=seed.label or UNLABELLED),
+        scan=scan(seed, head),
+        photos=tuple(photo(seed, head, shot=shot) for shot in range(PHOTOS)),
+        plane=planes[int(seed.stream("plane").integers(len(planes)))],
+    )
+
+
+def write_people(
+    folder: Path,
+    seeds: Iterable[PersonSeed],
+    *,
+    written: Callable[[PersonSeed], None] | None = None,
+) -> int:
+    """Write `dicom/<person>/*.dcm`, `photos/*.png` and `links.csv`.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    seeds : iterable of PersonSeed
+        Who.
+    written : callable, optional
+        Told after every person.
+
+    Returns
+    -------
+    int
+        People written.
+    """
+    photos = folder / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    links: list[tuple[str, str]] = []
+    for seed in seeds:
+        person = make_person(seed)
+        links.append((person.known.patient_id, _write_person(folder, person)))
+        if written is not None:
+            written(seed)
+    table = io.StringIO(newline="")
+    csv.writer(table, lineterminator="\n").writerows([LINKS_HEADER, *links])
+    (folder / "links.csv").write_text(table.getvalue(), encoding="utf-8")
+    return len(links)
+
+
+def _write_person(folder: Path, person: SyntheticPerson) -> str:
+    """Write one person's files and return the mate's file name."""
+    slices = folder / "dicom" / person.known.patient_id
+    slices.mkdir(parents=True, exist_ok=True)
+    files = series(person.scan, person.seed, person.known, plane=person.plane)
+    for number, content in enumerate(files, start=1):
+        (slices / f"IM{number:04d}.dcm").write_bytes(content)
+    names = [f"{person.known.patient_id}-{shot}.png" for shot in range(1, len(person.photos) + 1)]
+    for name, picture in zip(names, person.photos, strict=True):
+        (folder / "photos" / name).write_bytes(png(picture))
+    return names[0]
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Encode a synthetic picture, (H, W, 3) RGB, without loss."""
+    _, content = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+    return content.tobytes()
