@@ -151,6 +151,7 @@ class Consortium:
 
     out: Path
     sites: tuple[str, ...]
+    reference: Path
 
     @property
     def coordinator(self) -> Path:
@@ -202,14 +203,14 @@ def open_study(consortium: Consortium, people: int, epsilon: str, arms: str, anc
     server, out = BIN / "reidscope-server", consortium.out
     draft, signed = out / "study.draft.json", out / "study.dsse.json"
     run(server, "study", "new", "--id", STUDY, "--sites", ",".join(consortium.sites),
-        "--constants", REFERENCE, "--out", draft, "--population", "synthetic people",
+        "--constants", consortium.reference, "--out", draft, "--population", "synthetic people",
         "--title", "Faces in synthetic head scans", "--arms", arms, "--anchors", anchors,
         "--epsilon", epsilon, "--minimum-people", str(min(people, 20)),
         "--minimum-sites", str(len(consortium.sites)), "--days", "1")  # fmt: skip
     everyone = ",".join(str(people) for _ in consortium.sites)
     run(server, "study", "plan", draft, "--people", everyone, "--force")
     run(server, "study", "sign", draft, "--out", signed, "--home", consortium.coordinator)
-    run(server, "study", "open", signed, "--constants", REFERENCE,
+    run(server, "study", "open", signed, "--constants", consortium.reference,
         "--home", consortium.coordinator)  # fmt: skip
 
 
@@ -287,6 +288,7 @@ def main(
     epsilon: Annotated[str, typer.Option(help="Of the one joint table at each site.")] = "2",
     arms: Annotated[str, typer.Option(help="Defacers, separated by commas.")] = "blur,quickshear",
     anchors: Annotated[str, typer.Option(help="Gallery sizes, ascending.")] = "100,1000",
+    reference: Annotated[Path, typer.Option(help="Public constants.", file_okay=False)] = REFERENCE,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo-output"),
     seconds: Annotated[float, typer.Option(help="To wait for the slowest site.")] = 3600.0,
     keep_data: Annotated[
@@ -303,7 +305,7 @@ def main(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     fresh_folder(out)
-    consortium = Consortium(out=out.resolve(), sites=NAMES[:sites])
+    consortium = Consortium(out=out.resolve(), sites=NAMES[:sites], reference=reference)
     processes, stages = Processes(), Stages()
     started = time.monotonic()
     try:
