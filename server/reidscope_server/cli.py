@@ -179,10 +179,28 @@ def verify(
     """Check every signature of a report and recompute every estimate from its releases."""
     verified = verify_report(path)
     if as_json:
-        show_json(verified.as_dict())
+        show_json(
+            {
+                "study": verified.report.study.id,
+                "report_sha256": verified.sha256,
+                "estimates": verified.estimates,
+                "releases": verified.releases,
+                "decisions": verified.decisions,
+                "page": str(verified.page),
+                "keys": [key.record.model_dump(mode="json") for key in verified.keys],
+            }
+        )
         return
-    for line in verified.lines():
-        say(line)
+    say(f"report        sha256 {verified.sha256}")
+    say(
+        f"signatures    report, study, {verified.releases} releases, {verified.decisions} decisions"
+    )
+    say(f"recomputed    {verified.estimates} estimates from the releases inside: all equal")
+    say(f"page          {verified.page}")
+    for key in verified.keys:
+        voice = f"{key.record.role} {key.record.site or ''}".strip()
+        say(f"key           {key.record.public}  {voice}")
+    say("a report cannot vouch for its own keys: compare these with their owners")
 
 
 @app.command("export")
