@@ -1,6 +1,6 @@
 """A new study, unsigned: from a few answers and the folder of its public constants.
 
-The constants folder is what `reference build` made: `gallery.npy`, `calibration.json`. The
+The constants folder is what `examples/consortium/build_reference.py` made: `gallery.npy`, `calibration.json`. The
 calibration names everything else (detector, recogniser, template) by sha256, so that the
 coordinator needs no image software to write a study down.
 """
@@ -103,7 +103,7 @@ def read_constants(folder: Path) -> ConstantsFolder:
         raise InputError(
             "constants folder",
             got=f"a folder without {GALLERY_FILE} or {CALIBRATION_FILE}",
-            expected="what `reidscope-site reference build` wrote",
+            expected="what the reference build wrote",
             do="name another folder with --constants",
         ) from None
     files = {hashlib.sha256(content).hexdigest(): content for content in (gallery, calibration)}
@@ -141,7 +141,7 @@ def read_constants(folder: Path) -> ConstantsFolder:
         raise MalformedError(
             CALIBRATION_FILE,
             got="a file without models, template, gallery_faces or sigma_gallery",
-            expected="what `reidscope-site reference build` wrote",
+            expected="what the reference build wrote",
             do="build it again",
         ) from None
 
@@ -212,7 +212,7 @@ def _five_safes(answers: Answers) -> FiveSafes:
     return FiveSafes(
         project=f"{answers.title}. {answers.question}",
         people="Only the site's own agent, run by the site's own people, reads the data.",
-        settings="The site's own machine; no network while a person is evaluated.",
+        settings="The site's own machine; the process that evaluates a person has no network.",
         data=f"Head scans and photos of {answers.population}; pixels only after de-identification.",
         outputs=f"One table of {len(JointCells(anchors=answers.anchors, defacers=answers.arms))} "
         f"counts with discrete Laplace noise, epsilon {answers.epsilon}.",

@@ -47,7 +47,7 @@ def gallery_sd(study: Study, gallery_size: int) -> float:
 
 
 def read_points(study: Study) -> tuple[tuple[str, int], ...]:
-    """Every (arm, gallery size) with a rate: `unmodified` at each anchor, others at the smallest."""
+    """Return every (arm, gallery size) with a rate: defacers are read at the smallest anchor."""
     anchors = study.experiment.anchors
     return (
         *((UNMODIFIED, anchor) for anchor in anchors),
@@ -56,7 +56,7 @@ def read_points(study: Study) -> tuple[tuple[str, int], ...]:
 
 
 def identification(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
-    """Share of people found, at every point that the study reads.
+    """Estimate the share of people found, at every point that the study reads.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def identification(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
 
 
 def by_site(study: Study, releases: Sequence[Release]) -> tuple[SiteIdentification, ...]:
-    """The same shares at each site alone, in the order of `releases`."""
+    """Estimate the same shares at each site alone, in the order of `releases`."""
     return tuple(
         SiteIdentification(
             site=release.site,
@@ -93,7 +93,7 @@ def by_site(study: Study, releases: Sequence[Release]) -> tuple[SiteIdentificati
 
 
 def influence(study: Study, releases: Sequence[Release]) -> tuple[Influence, ...]:
-    """How far each site moves each pooled rate: pooled minus pooled without the site.
+    """Measure how far each site moves each pooled rate: all sites minus all the others.
 
     A site that sends absurd counts shows here. Empty below two sites.
     """
@@ -120,19 +120,19 @@ def influence(study: Study, releases: Sequence[Release]) -> tuple[Influence, ...
 
 
 def acquired(pooled: Pooled) -> Acquired:
-    """Share of people whose scan and photo each showed a single face."""
+    """Estimate the share of people whose scan and photo each showed a single face."""
     faces = [int(label != NOT_ACQUIRED) for label in pooled.cells]
     weighed = Weighed.of(pooled.counts, faces, noise_variance=pooled.noise_variance)
     return Acquired(experiment=JOINT_TABLE, **_share(weighed))
 
 
 def comparisons(study: Study, pooled: Pooled) -> tuple[Comparison, ...]:
-    """Paired effect of each defacer: its rate minus `unmodified`'s, on the same people."""
+    """Estimate each defacer's paired effect: its rate minus `unmodified`'s, same people."""
     return tuple(_comparison(study, pooled, arm) for arm in study.experiment.arms[1:])
 
 
 def people(pooled: Pooled) -> People:
-    """Number of people behind a table."""
+    """Estimate the number of people behind a table."""
     interval = people_interval(
         pooled.people, cells=len(pooled.cells), noise_variance=pooled.noise_variance
     )

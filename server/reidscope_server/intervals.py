@@ -141,7 +141,7 @@ def share_interval(weighed: Weighed) -> Interval:
     point = share(weighed)
     ends = [point, *_kept_shares(weighed, weighed.total, z=_Z_TWO_SIDED)]
     if len(ends) == 1:
-        # Noise has pushed S out of [0, n] by more than the set allows: a one-sided bound from there.
+        # Noise pushed S out of [0, n] by more than the set allows: a one-sided bound from the end.
         ends += _kept_shares(weighed, point * weighed.people, z=_Z_ONE_SIDED)
     return Interval(min(ends), max(ends))
 

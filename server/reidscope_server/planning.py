@@ -70,21 +70,19 @@ def plan(
         )
     if not (0 <= rate <= 1 and 0 <= discordant <= 1):
         raise InputError("plan", got="a share outside 0 to 1", expected="0 to 1", do="correct it")
-    everyone = sum(people_per_site)
-    noise = len(people_per_site) * noise_variance(study.joint_table.epsilon_nano)
+    size = study.experiment.anchors[0]
     rates = (
         PlannedWidth(
             kind="rate",
             arm=arm,
-            gallery_size=size,
+            gallery_size=at,
             half_width_points=100
             * share_interval(
-                _expected(study, _ones(study, arm, size), everyone, rate, noise, size)
+                _expected(study, _ones(study, arm, at), people_per_site, mean=rate, at=at)
             ).half_width,
         )
-        for arm, size in read_points(study)
+        for arm, at in read_points(study)
     )
-    size = study.experiment.anchors[0]
     differences = (
         PlannedWidth(
             kind="difference",
@@ -92,8 +90,8 @@ def plan(
             gallery_size=size,
             half_width_points=100
             * difference_interval(
-                _expected(study, _signs(study, arm), everyone, -discordant, noise, size),
-                discordant=discordant * everyone,
+                _expected(study, _signs(study, arm), people_per_site, mean=-discordant, at=size),
+                discordant=discordant * sum(people_per_site),
             ).half_width,
         )
         for arm in study.experiment.arms[1:]
@@ -123,14 +121,14 @@ def _signs(study: Study, arm: str) -> tuple[int, ...]:
 
 
 def _expected(
-    study: Study, row: Sequence[int], everyone: int, mean: float, noise: float, gallery_size: int
+    study: Study, row: Sequence[int], people_per_site: Sequence[int], *, mean: float, at: int
 ) -> Weighed:
     return Weighed(
-        total=mean * everyone,
-        people=everyone,
+        total=mean * sum(people_per_site),
+        people=sum(people_per_site),
         weight_sum=sum(row),
         weight_squares=sum(w * w for w in row),
         cells=len(row),
-        noise_variance=noise,
-        gallery_sd=gallery_sd(study, gallery_size),
+        noise_variance=len(people_per_site) * noise_variance(study.joint_table.epsilon_nano),
+        gallery_sd=gallery_sd(study, at),
     )

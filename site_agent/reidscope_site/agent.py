@@ -7,6 +7,7 @@ What is not here: reading data (`indexing`, `measuring`), the command line (`cli
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cached_property
 
 from reidscope_deid.keys import SiteKey, load_key
@@ -16,7 +17,7 @@ from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Constant, Study
 from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
-from reidscope_site.config import Home
+from reidscope_site.config import Home, Policy
 from reidscope_site.consent import Consent
 from reidscope_site.constants import Constants
 from reidscope_site.installed import installed_constants
@@ -37,7 +38,6 @@ class Agent:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.config = home.config()
-        self.policy = home.policy()
         self.connection = connect(home.database)
         self.ledger = Ledger(self.connection)
         self.journal = Journal(self.connection)
@@ -45,6 +45,11 @@ class Agent:
         self.snapshot = Snapshot(self.connection)
         self.consent = Consent(self.connection, self.config.name)
         self.constants = Constants(home.constants, installed_constants())
+
+    @property
+    def policy(self) -> Policy:
+        """The site's policy, as its file says now: a cap that is lowered binds at once."""
+        return self.home.policy()
 
     @cached_property
     def pinned(self) -> PinnedCoordinator:
@@ -83,17 +88,27 @@ class Agent:
         self.journal.write(Event(str(verdict)), study.sha256)
 
     def ready_to_run(self) -> tuple[Opened[Study], ...]:
-        """Return approved studies without a release whose constants are all here."""
+        """Return approved studies that are open, without a release, whose constants are here."""
+        now = datetime.now(UTC)
         return tuple(
             study
             for study in self.studies.every()
-            if self.consent.verdict(study.sha256) is Verdict.APPROVED
+            if study.statement.opens_at <= now <= study.statement.closes_at
+            and self.consent.verdict(study.sha256) is Verdict.APPROVED
             and not self.ledger.charged(study.sha256)
             and not self.constants.missing(study.statement)
         )
 
     def take_receipt(self, envelope: bytes) -> None:
-        """Keep a receipt whose counter grows; an older one is refused as malformed."""
+        """Keep a receipt whose counter grows and whose head this ledger holds.
+
+        Raises
+        ------
+        MalformedError
+            Its counter does not grow.
+        LedgerError
+            This ledger lacks the head: the receipt is kept, and nothing is released from now on.
+        """
         receipt = open_envelope(
             envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR
         ).statement
@@ -118,6 +133,16 @@ class Agent:
                 "INSERT INTO receipt VALUES (?, ?)", (receipt.counter, envelope)
             )
         self.journal.write(Event.RECEIPT, receipt.study_sha256)
+        self.ledger.check_holds(receipt.ledger)
+
+    def check_receipts(self) -> None:
+        """Raise LedgerError if the ledger lacks a head that the coordinator has signed for."""
+        rows = self.connection.execute("SELECT envelope FROM receipt ORDER BY counter").fetchall()
+        for (envelope,) in rows:
+            receipt = open_envelope(
+                envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR
+            ).statement
+            self.ledger.check_holds(receipt.ledger)
 
     def keep_constant(self, content: bytes, constant: Constant) -> None:
         """Keep a public constant that came from outside."""

@@ -177,7 +177,7 @@ def write_new_home(home: Home, config: SiteConfig, policy: Policy) -> None:
 def _toml(model: BaseModel) -> str:
     """Flat models alone: JSON strings, integers and lists of strings are TOML as they stand."""
     dumped = model.model_dump(mode="json")
-    lines = (f"{name} = {json.dumps(value)}" for name, value in dumped.items())
+    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in dumped.items())
     return "\n".join(lines) + "\n"
 
 
@@ -191,7 +191,7 @@ def _read_toml(path: Path, model: type[_T]) -> _T:
         raise ConfigError(
             path.name, got=reason.problem.got, expected="its documented keys", do="correct it"
         ) from None
-    except (OSError, ValueError, MalformedError):
+    except (OSError, ValueError, TypeError, MalformedError):
         raise ConfigError(
             path.name, got="a file that cannot be read as TOML", expected="TOML", do="correct it"
         ) from None

@@ -46,6 +46,8 @@ class Consent:
         ------
         PolicyRefusalError
             The role may not decide, or outcomes of this study exist already.
+        StaleError
+            The study has ended.
         """
         if role not in policy.roles:
             raise PolicyRefusalError(
@@ -54,6 +56,7 @@ class Consent:
                 expected="one of " + ", ".join(policy.roles),
                 do="ask somebody who holds one of these roles",
             )
+        study.statement.check_time(datetime.now(UTC))
         if verdict is not Verdict.APPROVED and self._outcomes_exist(study.sha256):
             raise PolicyRefusalError(
                 "decision",
@@ -76,7 +79,14 @@ class Consent:
             nonce=secrets.token_hex(16),
         )
         envelope = sign(decision, key)
+        bound = (decision.package_sha256, decision.policy_sha256, snapshot_digest)
         with transaction(self._connection):
+            last = self._last(study.sha256)
+            if verdict is Verdict.APPROVED and (last is None or last[1:] != bound):
+                # Outcomes under another package, policy or index are not what this yes is about.
+                self._connection.execute(
+                    "DELETE FROM outcome WHERE study_sha256 = ?", (study.sha256,)
+                )
             self._connection.execute(
                 "INSERT INTO decision (study_sha256, verdict, package_sha256, policy_sha256,"
                 " snapshot_digest, envelope) VALUES (?, ?, ?, ?, ?, ?)",
@@ -99,6 +109,13 @@ class Consent:
         """Return the last decision about a study, None where nobody decided."""
         row = self._last(study_sha256)
         return Verdict(row[0]) if row else None
+
+    def number(self, study_sha256: str) -> int:
+        """Return the number of the last decision about a study, 0 where nobody decided."""
+        (number,) = self._connection.execute(
+            "SELECT COALESCE(MAX(number), 0) FROM decision WHERE study_sha256 = ?", (study_sha256,)
+        ).fetchone()
+        return int(number)
 
     def require(self, study: Opened[Study], *, policy: Policy, snapshot_digest: str) -> None:
         """Raise ConsentMissingError unless an approval binds all that is about to be used."""

@@ -17,7 +17,12 @@ from cryptography.x509.oid import NameOID
 
 from reidscope_deid.keys import generate_key
 from reidscope_protocols.durable import write_durably
-from reidscope_protocols.enrolment import EnrolmentGrant, EnrolmentRequest, Invitation
+from reidscope_protocols.enrolment import (
+    EnrolmentGrant,
+    EnrolmentRequest,
+    Invitation,
+    certificate_sha256,
+)
 from reidscope_protocols.envelope import open_envelope, sign
 from reidscope_protocols.errors import (
     ConfigError,
@@ -135,6 +140,7 @@ def install(home: Home, invitation: Invitation, grant_envelope: bytes) -> None:
     grant.check_time(datetime.now(UTC))
     site = home.config().name
     grant.check_audience(site)
+    certificate_sha256(grant.certificate_pem)  # refuses what is no certificate
     certificate = x509.load_pem_x509_certificate(grant.certificate_pem.encode())
     own = serialization.load_pem_private_key(
         read_private_file(home.key("transport.pem"), what="transport key"), None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import grpc
 
 from reidscope_protocols.errors import (
+    DeclinedCallError,
     NotEnrolledError,
     TokenRefusedError,
     TransportError,
@@ -45,6 +46,13 @@ def translated(what: str) -> Iterator[None]:
             got="a certificate that the coordinator does not know or has revoked",
             expected="an enrolled site",
             do="ask the coordinator for a new invitation",
+        )
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        raise DeclinedCallError(
+            what,
+            got="a refusal by the coordinator",
+            expected="a statement that it admits",
+            do="ask the coordinator what it holds against it",
         )
     raise TransportError(
         what, got=f"gRPC status {code.name}", expected="OK", do="tell the coordinator"

@@ -6,6 +6,7 @@ what people decided and on the clock, never on data.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from reidscope_protocols.vocabulary import Sha256, Verdict
@@ -44,7 +45,8 @@ def _word(agent: Agent, study_sha256: str) -> Word:
     if all(study.sha256 != study_sha256 for study in agent.studies.every()):
         return Word.UNKNOWN
     if agent.ledger.charged(study_sha256):
-        return Word.LOST
+        # LOST is final for the coordinator: not while the release may be just being signed.
+        return Word.WORKING if agent.ledger.in_hand(study_sha256, datetime.now(UTC)) else Word.LOST
     verdict = agent.consent.verdict(study_sha256)
     if verdict is None:
         return Word.UNDECIDED

@@ -14,12 +14,18 @@ from pathlib import Path
 
 from reidscope_deid.keys import SiteKey
 from reidscope_deid.pseudonyms import pseudonym
-from reidscope_protocols.errors import NoUsablePeopleError
+from reidscope_protocols.errors import NoDicomError, NoUsablePeopleError
 from reidscope_site.agent import Agent, Progress
-from reidscope_site.face.volume import read_slice_header, series_problem
+from reidscope_site.face.volume import SeriesProblem, read_slice_header, series_problem
 from reidscope_site.journal import Event
 from reidscope_site.snapshot import Person
-from reidscope_site.sources.dicom_folder import FolderListing, ScanSeries, list_folder
+from reidscope_site.sources.dicom_folder import (
+    UNREADABLE,
+    FolderListing,
+    ScanSeries,
+    list_folder,
+    silenced,
+)
 from reidscope_site.sources.links import read_links, refuse_unknown
 
 
@@ -84,11 +90,20 @@ def resolve(
 def _first_usable(series: Sequence[ScanSeries]) -> tuple[ScanSeries | None, str]:
     problem = ""
     for candidate in series:
-        found = series_problem([read_slice_header(path) for path in candidate.files])
+        found = _problem(candidate)
         if found is None:
             return candidate, ""
         problem = problem or str(found)
     return None, problem
+
+
+def _problem(candidate: ScanSeries) -> SeriesProblem | None:
+    try:
+        with silenced():
+            return series_problem([read_slice_header(path) for path in candidate.files])
+    except (NoDicomError, *UNREADABLE):
+        # One person's broken file is that person's own problem, never the end of the index.
+        return SeriesProblem.UNSUPPORTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

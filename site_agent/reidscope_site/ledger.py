@@ -18,16 +18,17 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from reidscope_protocols.errors import BudgetExhaustedError, LedgerError, OutcomeMissingError
-from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.statements import LedgerHead
 from reidscope_site.config import Policy
 from reidscope_site.store import transaction
 
 _GENESIS = "0" * 64
 _SALT_BYTES = 32
+_IN_HAND = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,10 @@ class Ledger:
             " FROM ledger ORDER BY sequence"
         )
         for sequence, kind, study, table, nano, digest, salt, written_at, head in rows:
+            if not (
+                isinstance(nano, int) and 0 <= nano <= LARGEST_NANO and isinstance(salt, bytes)
+            ):
+                raise _broken(sequence)
             yield LedgerEntry(
                 sequence=sequence,
                 kind=kind,
@@ -93,13 +98,24 @@ class Ledger:
         head = _GENESIS
         for expected, entry in enumerate(self.entries(), start=1):
             if entry.sequence != expected or entry.head != entry.chained_to(head):
-                raise LedgerError(
-                    "ledger",
-                    got=f"a broken chain at entry {expected}",
-                    expected="each entry's head to follow from the one before",
-                    do="release nothing; restore the database and tell the coordinator",
-                )
+                raise _broken(expected)
             head = entry.head
+
+    def check_holds(self, seen: LedgerHead) -> None:
+        """Raise LedgerError unless this ledger holds a head that the coordinator has signed for.
+
+        A database that was put back to an older state lacks it.
+        """
+        row = self._connection.execute(
+            "SELECT head FROM ledger WHERE sequence = ?", (seen.sequence,)
+        ).fetchone()
+        if row is None or row[0] != seen.head:
+            raise LedgerError(
+                "ledger",
+                got="one without the head of a receipt by the coordinator",
+                expected="every head that was ever sent",
+                do="release nothing: an older database stands here; restore the newest",
+            )
 
     def head(self) -> LedgerHead:
         """Return where the chain stands; an empty ledger's head is 64 zeros."""
@@ -178,7 +194,20 @@ class Ledger:
         row = self._connection.execute(
             "SELECT envelope FROM released WHERE study_sha256 = ?", (study_sha256,)
         ).fetchone()
-        return row[0] if row else None
+        if row is None:
+            return None
+        envelope: bytes = row[0]
+        noted = self._connection.execute(
+            "SELECT digest FROM ledger WHERE kind = 'stored' AND study_sha256 = ?", (study_sha256,)
+        ).fetchone()
+        if noted is None or noted[0] != hashlib.sha256(envelope).hexdigest():
+            raise LedgerError(
+                "stored release",
+                got="bytes that the ledger does not note",
+                expected="the bytes that were stored",
+                do="send nothing; restore the database",
+            )
+        return envelope
 
     def charged(self, study_sha256: str) -> bool:
         """Whether any table of this study was charged."""
@@ -186,6 +215,14 @@ class Ledger:
             "SELECT 1 FROM ledger WHERE kind = 'charged' AND study_sha256 = ?", (study_sha256,)
         ).fetchone()
         return row is not None
+
+    def in_hand(self, study_sha256: str, now: datetime) -> bool:
+        """Whether a charge is so young that its release may be about to be stored."""
+        row = self._connection.execute(
+            "SELECT written_at FROM ledger WHERE kind = 'charged' AND study_sha256 = ?",
+            (study_sha256,),
+        ).fetchone()
+        return row is not None and now - datetime.fromisoformat(row[0]) < _IN_HAND
 
     def _append(
         self, kind: str, study_sha256: str, table: str, loss: PrivacyLoss, *, digest: str
@@ -218,3 +255,12 @@ class Ledger:
             ),
         )
         return LedgerHead(sequence=entry.sequence, head=head)
+
+
+def _broken(entry: int) -> LedgerError:
+    return LedgerError(
+        "ledger",
+        got=f"a broken chain at entry {entry}",
+        expected="each entry's head to follow from the one before",
+        do="release nothing; restore the database and tell the coordinator",
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+from pathlib import Path
 
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import OutcomeMissingError
@@ -62,9 +64,9 @@ def measure(
             expected="one that was never charged",
             do="count it as lost: it is never drawn again",
         )
-    agent.consent.require(study, policy=agent.policy, snapshot_digest=agent.snapshot.digest())
-    check_policy(study.statement, agent.policy, agent.ledger)
+    _require(agent, study)
     task = _task(agent, study)
+    clear(agent.home.work)
     agent.journal.write(Event.RUN_STARTED, study.sha256)
     outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
     people = list(agent.snapshot.people())
@@ -77,6 +79,8 @@ def measure(
                 outcomes.keep(person.pseudonym, hands.evaluate(person))
             if progress:
                 progress(number, len(people))
+    # Hours may have passed: a new index, policy or package in between voids the approval.
+    _require(agent, study)
     envelope = release(
         study,
         outcomes,
@@ -89,6 +93,19 @@ def measure(
     agent.outbox.add("release", study.sha256, envelope)
     agent.journal.write(Event.RELEASED, study.sha256)
     return envelope
+
+
+def _require(agent: Agent, study: Opened[Study]) -> None:
+    agent.check_receipts()
+    snapshot = agent.snapshot.found_again(agent.site_key)
+    agent.consent.require(study, policy=agent.policy, snapshot_digest=snapshot)
+    check_policy(study.statement, agent.policy, agent.ledger)
+
+
+def clear(work: Path) -> None:
+    """Delete what an agent that was killed left of a de-identified scan."""
+    for left in work.iterdir():
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _task(agent: Agent, study: Opened[Study]) -> Task:

@@ -22,7 +22,7 @@ _NONCE_BYTES = 12
 _CELL_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Outcome:
     """The cell that one person fell into.
 
@@ -32,6 +32,9 @@ class Outcome:
     """
 
     cell: int
+
+    def __repr__(self) -> str:
+        return "Outcome(...)"
 
     def __reduce__(self) -> NoReturn:
         message = "an outcome is about one person: it is sealed by `outcomes`, never serialised"
@@ -81,12 +84,15 @@ class Outcomes:
         """Delete the study's outcomes (SQLite overwrites them: secure_delete)."""
         with transaction(self._connection):
             self._connection.execute("DELETE FROM outcome WHERE study_sha256 = ?", (self._study,))
+        # The write-ahead log still holds the old pages until it is folded in and cut.
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _open(self, pseudonym: str, sealed: bytes) -> Outcome:
         nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             plain = self._seal.decrypt(nonce, text, self._bound_to(pseudonym))
-        except InvalidTag:
+        except (InvalidTag, ValueError, TypeError):
+            # Altered bytes, too few of them, or no bytes at all.
             raise LedgerError(
                 "outcomes",
                 got="a sealed outcome that this site key does not open",

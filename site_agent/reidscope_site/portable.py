@@ -34,13 +34,23 @@ def export_statements(agent: Agent, folder: Path) -> tuple[Path, ...]:
     Privacy
     -------
     The very bytes that the wire would carry, and nothing else.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for item in agent.outbox.every():
-        name = f"{agent.config.name}-{item.kind}-{item.study_sha256[:12]}-{item.number}.dsse.json"
-        write_durably(folder / name, item.envelope, mode=_PUBLIC)
-        written.append(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for item in agent.outbox.every():
+            name = f"{agent.config.name}-{item.kind}-{item.study_sha256[:12]}-{item.number}"
+            write_durably(folder / f"{name}.dsse.json", item.envelope, mode=_PUBLIC)
+            written.append(folder / f"{name}.dsse.json")
+    except OSError:
+        raise InputError(
+            "export", got="a folder that cannot be written", expected="one", do="name another"
+        ) from None
     agent.journal.write(Event.EXPORTED)
     return tuple(written)
 

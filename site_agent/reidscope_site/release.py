@@ -135,6 +135,7 @@ def release(
         return stored
     table = study.statement.joint_table
     counter = noisy_counter(len(table.cells), table.loss)
+    everybody = outcomes.all()  # before the charge: what cannot be opened costs nothing
     head = ledger.charge(study.sha256, table.table, counter.loss, policy)
     now = datetime.now(UTC)
     statement = Release(
@@ -146,7 +147,7 @@ def release(
         tables=(
             ReleasedTable(
                 table=table.table,
-                counts=counter(outcomes.all()),
+                counts=counter(everybody),
                 epsilon_nano=counter.loss.nano,
                 mechanism="discrete-laplace",
                 scale=repr(counter.scale),

@@ -12,7 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reidscope_protocols.desk import Desk, Handler
-from reidscope_protocols.errors import NotReadyError, ReidscopeError, TransportError
+from reidscope_protocols.envelope import Opened
+from reidscope_protocols.errors import (
+    DeclinedCallError,
+    NotReadyError,
+    ReidscopeError,
+    StatementError,
+    TransportError,
+)
+from reidscope_protocols.study import Study
 from reidscope_protocols.wire import pad
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
@@ -106,7 +114,7 @@ class Loop:
         """Exchange decisions, studies, constants and receipts; a cut line is tried again later."""
         try:
             with control(self.home, agent.pinned) as channel:
-                exchange(agent, channel, self.say)
+                exchange(agent, channel, self.say, self._once)
         except TransportError as error:
             self._cut_line("control", str(error))
         except ReidscopeError as error:
@@ -119,9 +127,13 @@ class Loop:
         agent = Agent(self.home)
         try:
             while not self.stop.wait(_TICK_SECONDS):
-                waiting = [
-                    study for study in agent.ready_to_run() if study.sha256 not in self._failed
-                ]
+                try:
+                    ready = agent.ready_to_run()
+                except ReidscopeError as error:
+                    # A missing model or a damaged file: said once, and tried again.
+                    self._once(f"waiting: {error}")
+                    continue
+                waiting = [study for study in ready if _attempt(agent, study) not in self._failed]
                 for study in waiting:
                     name = study.statement.study_id
                     self.say(f"{name}: measuring")
@@ -129,7 +141,7 @@ class Loop:
                     try:
                         done = measure(agent, study, progress=self._progress(name), stop=self.stop)
                     except ReidscopeError as error:
-                        self._failed.add(study.sha256)
+                        self._failed.add(_attempt(agent, study))
                         agent.journal.write(Event.REFUSED, study.sha256)
                         self.say(f"{name}: {error}")
                         continue
@@ -182,14 +194,31 @@ class Loop:
             self.say(line)
 
 
-def exchange(agent: Agent, channel: Control, say: Say) -> None:
-    """Do one exchange with the control service, in the order in which each step can matter."""
+def _attempt(agent: Agent, study: Opened[Study]) -> str:
+    """Name a study under its last decision: a new yes is a new attempt."""
+    return f"{study.sha256} {agent.consent.number(study.sha256)}"
+
+
+def exchange(agent: Agent, channel: Control, say: Say, refused: Say | None = None) -> None:
+    """Do one exchange with the control service, in the order in which each step can matter.
+
+    `refused` hears what is wrong with a study, at every exchange; `say` if it is absent.
+    """
+    refused = refused or say
     for item in agent.outbox.waiting("decision"):
-        channel.decide(item.envelope)
+        try:
+            channel.decide(item.envelope)
+        except DeclinedCallError as error:
+            # What the coordinator refuses today it refuses tomorrow: it must not block the rest.
+            say(f"decision: {error}")
         agent.outbox.delivered(item.number)
     known = {study.sha256 for study in agent.studies.every()}
     for envelope in channel.studies():
-        study = agent.studies.receive(envelope)
+        try:
+            study = agent.studies.receive(envelope)
+        except StatementError as error:
+            refused(f"study refused: {error}")
+            continue
         if study.sha256 not in known:
             agent.journal.write(Event.STUDY_RECEIVED, study.sha256)
             say(f"{study.statement.study_id}: study received, waits for a decision")

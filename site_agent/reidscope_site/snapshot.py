@@ -51,7 +51,7 @@ class Snapshot:
             (person.pseudonym, json.dumps([str(file) for file in person.files]), str(person.photo))
             for person in people
         ]
-        digest = hmac.digest(key.branch(_DIGEST_DOMAIN), json.dumps(rows).encode(), "sha256").hex()
+        digest = _digest(people, key)
         with transaction(self._connection):
             self._connection.execute("DELETE FROM person")
             self._connection.executemany("INSERT INTO person VALUES (?, ?, ?)", rows)
@@ -77,6 +77,17 @@ class Snapshot:
         digest: str = row[0]
         return digest
 
+    def found_again(self, key: SiteKey) -> str:
+        """Return the digest as people's files are now: another one once a file was changed.
+
+        Raises
+        ------
+        NotReadyError
+            The site was never indexed.
+        """
+        self.digest()
+        return _digest(tuple(self.people()), key)
+
     def people(self) -> Iterator[Person]:
         """Every person, in the order of their pseudonyms."""
         rows = self._connection.execute("SELECT pseudonym, files, photo FROM person ORDER BY 1")
@@ -86,3 +97,20 @@ class Snapshot:
                 files=tuple(Path(file) for file in json.loads(files)),
                 photo=Path(photo),
             )
+
+
+def _digest(people: Sequence[Person], key: SiteKey) -> str:
+    rows = [
+        [person.pseudonym, [_stamp(file) for file in person.files], _stamp(person.photo)]
+        for person in sorted(people, key=lambda person: person.pseudonym)
+    ]
+    return hmac.digest(key.branch(_DIGEST_DOMAIN), json.dumps(rows).encode(), "sha256").hex()
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Name, size and time of a file: what a hand edit changes, without reading a pixel."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), found.st_size, found.st_mtime_ns

@@ -38,7 +38,10 @@ CREATE TABLE IF NOT EXISTS journal (
   number INTEGER PRIMARY KEY AUTOINCREMENT, written_at TEXT NOT NULL, event TEXT NOT NULL,
   study_sha256 TEXT);
 """
-_REMOTE_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre"}
+_REMOTE_FILE_SYSTEMS = frozenset(
+    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre"
+    " ncpfs nfs nfs4 smb2 smb3 smbfs".split()
+)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -90,7 +93,8 @@ def file_system_of(folder: Path) -> str:
     except OSError:
         return ""
     for line in lines:
-        _, mounted, kind, *_ = line.split(" ")
+        _, escaped, kind, *_ = line.split(" ")
+        mounted = escaped.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\134", "\\")
         holds = resolved == Path(mounted) or Path(mounted) in resolved.parents
         if holds and len(mounted) >= len(best):
             best, found = mounted, kind

@@ -59,7 +59,7 @@ class Studies:
         fitting = [
             study
             for study in self.every()
-            if study.statement.study_id == word or study.sha256.startswith(word)
+            if study.statement.study_id == word or (word and study.sha256.startswith(word))
         ]
         if len(fitting) != 1:
             raise MalformedError(

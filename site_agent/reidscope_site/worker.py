@@ -7,20 +7,20 @@ a cell: load depends on the others, a cell must not.
 from __future__ import annotations
 
 import multiprocessing
-import os
+import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from reidscope_deid.keys import load_key
 from reidscope_protocols.cells import JointCells
-from reidscope_protocols.errors import OutcomeMissingError
+from reidscope_protocols.errors import OutcomeMissingError, ReidscopeError
 from reidscope_site.experiments.face import FaceStudy, evaluate
 from reidscope_site.face.evaluate import load_constants
+from reidscope_site.isolation import close_network, end_with_parent
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person
 
@@ -62,7 +62,9 @@ class Worker:
                 self._pool = _fresh_pool(self._task)
             try:
                 cell = self._pool.submit(_evaluate, person).result(timeout=_PERSON_SECONDS)
-            except (BrokenProcessPool, TimeoutError, MemoryError):
+            except ReidscopeError:
+                raise
+            except Exception:  # noqa: BLE001  # a killed worker, no memory, no disk: its text may hold data
                 self.close()
             else:
                 return Outcome(cell=cell)
@@ -86,12 +88,23 @@ class Worker:
 
 @contextmanager
 def worker(task: Task) -> Iterator[Worker]:
-    """Hold a worker for the block."""
+    """Hold a worker for the block; the work folder is empty before and after."""
     held = Worker(task)
+    _empty(task.work)
     try:
         yield held
     finally:
         held.close()
+        _empty(task.work)
+
+
+def _empty(work: Path) -> None:
+    """Remove what a killed worker left: one run a home, so that nobody else is at work here."""
+    for left in work.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _fresh_pool(task: Task) -> ProcessPoolExecutor:
@@ -107,9 +120,10 @@ _LOADED: list[FaceStudy] = []
 
 
 def _load(task: Task) -> None:
-    """Run in the child: public constants and the key, once."""
+    """Run in the child: no network, then public constants and the key, once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    end_with_parent()
+    close_network()
     constants = load_constants(
         task.gallery,
         task.calibration,

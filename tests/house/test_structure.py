@@ -57,7 +57,9 @@ def test_flower_is_imported_in_exactly_one_module_a_side() -> None:
 def test_release_is_the_only_module_at_a_site_that_builds_a_release() -> None:
     builders = []
     for path in (ROOT / "site_agent" / "reidscope_site").rglob("*.py"):
-        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        calls = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+        ]
         if any(isinstance(call.func, ast.Name) and call.func.id == "Release" for call in calls):
             builders.append(path.name)
     # preview builds one of made-up counts, signed by a key that nobody has pinned
@@ -69,9 +71,7 @@ def test_the_coordinator_loads_neither_torch_nor_pydicom_in_a_fresh_process() ->
         "import sys; import reidscope_server.cli, reidscope_server.up, reidscope_server.publish;"
         "print(sorted({'torch','pydicom','cv2','onnxruntime','reidscope_deid'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -80,9 +80,7 @@ def test_commands_about_consent_do_not_wait_for_image_libraries() -> None:
         "import sys; import reidscope_site.cli;"
         "print(sorted({'torch','cv2','onnxruntime','flwr'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -1,0 +1,69 @@
+"""The demonstration stops every process that it started, and touches nothing but its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+pytestmark = pytest.mark.slow
+
+DEMO = Path(__file__).parents[2] / "examples" / "consortium" / "demo.py"
+
+
+def processes_about(folder: Path) -> list[int]:
+    """Find processes whose command line names a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(folder).encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_stops_every_process_that_it_started(
+    tmp_path: Path, blow: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    with (tmp_path / "log").open("w") as log:
+        demo = subprocess.Popen(
+            [sys.executable, str(DEMO), "--people", "2", "--sites", "1", "--out", str(out)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_until(
+                "running agent",
+                lambda: "study received" in (tmp_path / "log").read_text(),
+                seconds=180,
+            )
+            demo.send_signal(blow)
+            assert demo.wait(60) == 130
+        finally:
+            demo.kill()
+    time.sleep(0.5)
+    assert processes_about(out) == []
+    assert not (out / "data").exists()
+
+
+def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = subprocess.run(
+        [sys.executable, str(DEMO), "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
