@@ -7,8 +7,9 @@ added at every site; only the sums that an interval reads are drawn, and exactly
 discrete Laplace variables is a difference of two negative binomials. One public gallery a
 repetition moves every share (sd GALLERY_SD). The intervals come from the code that writes reports.
 
-A setting passes if the mean coverage over its rates is 94 to 96.5% and the least at least 92%, or,
-where noise drowns the table so that intervals reach the ends of the scale, at least 94%.
+A setting passes if the mean coverage over its rates is 94 to 96.5% and the least at least 92%.
+Where noise drowns the table (over 1% of the intervals are wider than half the scale), clipping to
+the scale makes intervals hold the truth too often, and the upper target is waived.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ CHANGES = ((0.0, 0.02), (0.02, 0.02), (0.02, 0.3), (0.1, 0.3), (0.0, 0.6), (0.05
 GALLERY_SD = 0.01
 REPETITIONS = 1000
 SEED = 20_261_101
+LEAST, LEAST_MEAN, MOST_MEAN = 0.92, 0.94, 0.965  # targets of the design
+USELESS = 0.01  # share of intervals wider than half the scale that drowns a setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,8 @@ class Covered:
     @property
     def passes(self) -> bool:
         """Whether DESIGN's targets hold; wide intervals may hold the truth too often."""
-        return self.least >= 0.92 and 0.94 <= self.mean <= (1.0 if self.reaching else 0.965)  # noqa: PLR2004 (the targets)
+        most = 1.0 if self.reaching > USELESS else MOST_MEAN
+        return self.least >= LEAST and LEAST_MEAN <= self.mean <= most
 
 
 def shares(rng: np.random.Generator, setting: Setting, arm: str) -> Covered:
@@ -188,11 +192,11 @@ def main() -> None:
             for c in line
         )
         print(f"{table:>8}{people:>8}{epsilon:>8}{sites:>5}  {shown}")
-    useful = [c for c in every if not c.reaching]
+    useful = [c for c in every if c.reaching <= USELESS]
     print(f"\n{len(every)} settings: {sum(not c.passes for c in every)} outside the targets (!);")
     print(f"least coverage of any rate {min(c.least for c in every):.3f};")
     print(
-        f"mean over the {len(useful)} settings without useless intervals "
+        f"mean over the {len(useful)} settings that noise does not drown "
         f"{sum(c.mean for c in useful) / len(useful):.4f}; {time.perf_counter() - started:.0f} s"
     )
 

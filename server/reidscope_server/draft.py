@@ -1,6 +1,6 @@
 """A new study, unsigned: from a few answers and the folder of its public constants.
 
-The constants folder is what `examples/consortium/build_reference.py` made: `gallery.npy`, `calibration.json`. The
+The constants folder is what `examples/consortium/build_reference.py` made: two files. The
 calibration names everything else (detector, recogniser, template) by sha256, so that the
 coordinator needs no image software to write a study down.
 """
