@@ -43,7 +43,9 @@ def say(line: str) -> None:
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on the terminal for the block; yields what to tell it: done, of."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=_ERR, transient=True) as bar:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=_ERR, transient=True, disable=not _ERR.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import (
+    AdmissionError,
     ImplausibleError,
     MalformedError,
     ReplayedError,
@@ -21,11 +22,14 @@ from reidscope_protocols.errors import (
     WrongAudienceError,
 )
 from reidscope_protocols.privacy import NANO
-from reidscope_protocols.statements import COORDINATOR, Decision, Release
-from reidscope_protocols.study import Study
+from reidscope_protocols.statements import COORDINATOR, Decision, Release, ReleasedTable
+from reidscope_protocols.study import Study, TableRequest
+from reidscope_protocols.vocabulary import Verdict
 
 _NOISE_TAIL = 1e-12
 _LARGEST_FACTOR = 10
+_ROUNDING = 1e-9
+_SKEW = timedelta(minutes=5)
 
 
 class ReleasePolicy(Protocol):
@@ -65,20 +69,22 @@ class WithinItsDates:
     now: datetime
 
     def check(self, release: Opened[Release], study: Opened[Study]) -> None:
-        """Compare dates."""
+        """Compare dates, clocks within five minutes."""
         release.statement.check_time(self.now)
-        if release.statement.issued_at < study.statement.issued_at:
+        study.statement.check_time(self.now)
+        made, asked = release.statement.issued_at, study.statement
+        if not asked.opens_at - _SKEW <= made <= asked.closes_at + _SKEW:
             raise StaleError(
                 "release",
-                got="one older than its study",
-                expected="one made after the study was signed",
+                got="one that was made before the study opened or after it closed",
+                expected="one made while the study was open",
                 do="compare the clocks",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class AsAsked:
-    """The release holds exactly the study's tables, at no more than their epsilon."""
+    """The release holds exactly the study's tables, at their epsilon: no more, and no less."""
 
     def check(self, release: Opened[Release], study: Opened[Study]) -> None:
         """Compare tables, cells, price and the mechanism's scale."""
@@ -104,6 +110,23 @@ class AsAsked:
                     expected=f"at most {request.epsilon_nano / NANO}",
                     do="refuse it and tell the site that its agent overspends",
                 )
+            _check_noise(table, request)
+
+
+def _check_noise(table: ReleasedTable, request: TableRequest) -> None:
+    """More noise than was asked for would excuse any count."""
+    try:
+        scale = float(table.scale)
+    except ValueError:
+        scale = math.nan
+    fits = math.isclose(scale * table.epsilon_nano, NANO, rel_tol=_ROUNDING, abs_tol=2 * scale)
+    if not fits or table.epsilon_nano < request.epsilon_nano - 1:
+        raise ImplausibleError(
+            "release",
+            got="noise of another size than the study's epsilon gives",
+            expected=f"a scale of {NANO / request.epsilon_nano:g}",
+            do="refuse it and ask the site",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +135,13 @@ class Plausible:
 
     def check(self, release: Opened[Release], study: Opened[Study]) -> None:
         """Compare each count and their sum with generous bounds (false alarm below 1e-9)."""
-        del study
+        if release.statement.declared_people < study.statement.minimum_declared_people:
+            raise ImplausibleError(
+                "release",
+                got=f"a site of {release.statement.declared_people} declared people",
+                expected=f"at least {study.statement.minimum_declared_people}",
+                do="refuse it: the study asks for larger sites",
+            )
         for table in release.statement.tables:
             epsilon = table.epsilon_nano / NANO
             margin = math.ceil(math.log(1 / _NOISE_TAIL) / epsilon)
@@ -125,6 +154,24 @@ class Plausible:
                     expected=f"counts above {-margin} that add up to at most {total}",
                     do="refuse it and ask the site",
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The site's last word about the study is a yes."""
+
+    verdict: str | None
+
+    def check(self, release: Opened[Release], study: Opened[Study]) -> None:
+        """Compare with the last decision that was admitted."""
+        del release, study
+        if self.verdict != Verdict.APPROVED:
+            raise AdmissionError(
+                "release",
+                got="no decision of this site" if self.verdict is None else self.verdict,
+                expected="a signed approval before the release",
+                do="import the site's decision first, or ask the site",
+            )
 
 
 @dataclass(frozen=True, slots=True)

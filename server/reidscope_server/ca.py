@@ -6,6 +6,7 @@ import ipaddress
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -69,7 +70,7 @@ def certify_site(home: ServerHome, csr_pem: str, site: str) -> x509.Certificate:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         proved = request.is_signature_valid
         key = request.public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         proved, key = False, None
     on_curve = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
     if not proved or not on_curve:

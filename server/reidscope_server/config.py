@@ -102,7 +102,7 @@ class ServerHome:
             return ServerConfig.model_validate_json(json.dumps(raw))
         except ValidationError as error:
             got = malformed("server.toml", error).problem.got
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             got = "a file that cannot be read as TOML"
         raise ConfigError("server.toml", got=got, expected="its documented keys", do="correct it")
 

@@ -227,6 +227,8 @@ class Fleet:
             if asked is None or message.has_error():
                 continue
             site, study, _ = asked
+            if message.metadata.src_node_id != self._nodes.get(site):
+                continue
             content = _content(message)
             if content is not None:
                 collected.append(Reply(site=site, study_sha256=study, content=content))
@@ -344,7 +346,9 @@ def _outer_door(app: FastAPI, site_of: Callable[[str], FleetSite | None]) -> Cal
     async def door(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        length = dict(scope["headers"]).get(b"content-length", b"")
+        headers = dict(scope["headers"])
+        # A chunked body has no size before it is read, whatever a content-length beside it says.
+        length = b"" if b"transfer-encoding" in headers else headers.get(b"content-length", b"")
         site = site_of(scope["reidscope_certificate"])
         if scope["path"] not in _PATHS or site is None:
             await Response(status_code=403)(scope, receive, send)

@@ -15,19 +15,18 @@ _WORDS = frozenset({"unknown-study", "undecided", "declined", "working", "lost"}
 
 def one_turn(coordinator: Coordinator, fleet: Fleet, say: Callable[[str], None]) -> None:
     """Ask whoever still owes a release, and take in what was answered."""
-    wanted: dict[str, str] = {}
+    owed: dict[str, list[tuple[str, str]]] = {}
     for study in coordinator.studies.collecting():
         owing = [
-            standing.site
-            for standing in coordinator.studies.standings(study)
-            if not standing.finished
+            standing for standing in coordinator.studies.standings(study) if not standing.finished
         ]
         if not owing:
             coordinator.studies.set_collecting(study.sha256, collecting=False)
             say(f"{study.statement.study_id}: every site has answered")
-        for site in owing:
-            wanted.setdefault(site, study.sha256)
-    fleet.ask(wanted)
+        for standing in owing:
+            owed.setdefault(standing.site, []).append((standing.heard_at, study.sha256))
+    # The study that was answered longest ago: a site's undecided one must not hold up another.
+    fleet.ask({site: min(studies)[1] for site, studies in owed.items()})
     for reply in fleet.replies():
         take(coordinator, reply, say)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import sqlite3
 from dataclasses import dataclass
@@ -23,9 +24,9 @@ from reidscope_protocols.enrolment import (
     certificate_sha256,
 )
 from reidscope_protocols.envelope import open_envelope, peek_payload, sign
-from reidscope_protocols.errors import InputError, TokenRefusedError
+from reidscope_protocols.errors import InputError, TokenRefusedError, WrongAudienceError
 from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
-from reidscope_protocols.statements import COORDINATOR
+from reidscope_protocols.statements import COORDINATOR, WORLD
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.ca import certify_site
 from reidscope_server.config import ServerHome
@@ -37,6 +38,7 @@ _TRIES = 5
 _KEY_DAYS = 730
 _GRANT_HOURS = 72
 _SKEW = timedelta(days=1)
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,20 @@ class Sites:
         self._home = home
 
     def invite(self, site: str) -> Invitation:
-        """Make an invitation with a fresh token; earlier tokens of the site die."""
+        """Make an invitation with a fresh token; earlier tokens of the site die.
+
+        Raises
+        ------
+        InputError
+            No name that a site can have.
+        """
+        if not _NAME.fullmatch(site) or site in {COORDINATOR, WORLD}:
+            raise InputError(
+                "site",
+                got="a name that a site cannot have",
+                expected="lower case, digits and hyphens, at most 40; not coordinator or world",
+                do="choose another name",
+            )
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         not_after = datetime.now(UTC) + timedelta(hours=_TOKEN_HOURS)
         ca_pem = self._home.key("ca.crt").read_text()
@@ -105,7 +120,7 @@ class Sites:
         TokenRefusedError
             The token is unknown, used, expired, dead, or another site's.
         StatementError
-            The request is not signed by the key that it names.
+            The request is not signed by the key that it names, or the site was shown another CA.
         """
         claimed = EnrolmentRequest.parse(peek_payload(request_envelope))
         own = KeyRecord(
@@ -124,6 +139,13 @@ class Sites:
         ).statement
         request.check_time(datetime.now(UTC))
         request.check_audience(COORDINATOR)
+        if request.ca_sha256 != certificate_sha256(self._home.key("ca.crt").read_text()):
+            raise WrongAudienceError(
+                "enrolment request",
+                got="a site that was shown another CA",
+                expected="this coordinator's",
+                do="compare the CA's SHA-256 with the site: somebody stands between",
+            )
         certificate = certify_site(self._home, request.csr_pem, request.site)
         self._use_token(token, request.site)
         return self._admit(request, certificate)

@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import Opened, open_envelope, sign
-from reidscope_protocols.errors import ConstantMismatchError, InputError, MalformedError
+from reidscope_protocols.errors import (
+    ConstantMismatchError,
+    InputError,
+    MalformedError,
+    ReplayedError,
+)
 from reidscope_protocols.keys import KeyRing, StatementKey
 from reidscope_protocols.statements import Decision, Receipt, Release
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.admission import (
+    Approved,
     AsAsked,
     NotAnotherOne,
     OfThisStudy,
@@ -39,6 +45,7 @@ class SiteStanding:
     decision: str
     word: str
     released: bool
+    heard_at: str
 
     @property
     def finished(self) -> bool:
@@ -113,7 +120,7 @@ class Studies:
         fitting = [
             study
             for study in self.every()
-            if study.statement.study_id == word or study.sha256.startswith(word)
+            if study.statement.study_id == word or (word and study.sha256.startswith(word))
         ]
         if len(fitting) != 1:
             raise MalformedError(
@@ -152,11 +159,24 @@ class Studies:
         )
 
     def take_decision(self, envelope: bytes, site: str) -> None:
-        """Admit a site's decision; the same bytes again change nothing."""
+        """Admit a site's decision; bytes that were admitted before change nothing."""
         decision = open_envelope(
             envelope, Decision, self._sites.ring(), role=KeyRole.SITE, site=site
         )
         study = self.find(decision.statement.study_sha256)
+        known = self._connection.execute(
+            "SELECT envelope FROM decision WHERE study_sha256 = ? AND site = ? AND nonce = ?",
+            (study.sha256, site, decision.statement.nonce),
+        ).fetchone()
+        if known and known[0] == envelope:
+            return
+        if known:
+            raise ReplayedError(
+                "decision",
+                got="a nonce that another decision used",
+                expected="a new one",
+                do="keep the first",
+            )
         last = self._connection.execute(
             "SELECT MAX(issued_at) FROM decision WHERE study_sha256 = ? AND site = ?",
             (study.sha256, site),
@@ -166,7 +186,7 @@ class Studies:
         said = decision.statement
         with transaction(self._connection):
             self._connection.execute(
-                "INSERT OR IGNORE INTO decision VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO decision VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     study.sha256,
                     site,
@@ -185,13 +205,14 @@ class Studies:
         policies = (
             OfThisStudy(),
             WithinItsDates(datetime.now(UTC)),
+            Approved(self._verdict(study.sha256, site)),
             AsAsked(),
             Plausible(),
             NotAnotherOne(stored),
         )
-        admit(release, study, policies)
-        if stored is not None:
+        if stored == envelope:
             return
+        admit(release, study, policies)
         with transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO release VALUES (?, ?, ?, ?)",
@@ -236,20 +257,25 @@ class Studies:
         return tuple(envelope for (envelope,) in rows.fetchall())
 
     def _standing(self, study_sha256: str, site: str) -> SiteStanding:
-        decision = self._connection.execute(
+        word = self._connection.execute(
+            "SELECT word, heard_at FROM standing WHERE study_sha256 = ? AND site = ?",
+            (study_sha256, site),
+        ).fetchone()
+        return SiteStanding(
+            site=site,
+            decision=self._verdict(study_sha256, site) or "none yet",
+            word=word[0] if word else "not heard",
+            released=self.release_of(study_sha256, site) is not None,
+            heard_at=word[1] if word else "",
+        )
+
+    def _verdict(self, study_sha256: str, site: str) -> str | None:
+        row = self._connection.execute(
             "SELECT verdict FROM decision WHERE study_sha256 = ? AND site = ?"
             " ORDER BY issued_at DESC LIMIT 1",
             (study_sha256, site),
         ).fetchone()
-        word = self._connection.execute(
-            "SELECT word FROM standing WHERE study_sha256 = ? AND site = ?", (study_sha256, site)
-        ).fetchone()
-        return SiteStanding(
-            site=site,
-            decision=decision[0] if decision else "none yet",
-            word=word[0] if word else "not heard",
-            released=self.release_of(study_sha256, site) is not None,
-        )
+        return row[0] if row else None
 
     def _write_receipt(self, release: Release, study: Opened[Study]) -> None:
         (last,) = self._connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import REFERENCE, Run, command, ok
+from tests.federation.consortium import REFERENCE, Run, command, ok
 
 pytestmark = pytest.mark.slow
 

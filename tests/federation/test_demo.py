@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from tests.federation.consortium import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from conftest import PEOPLE, SITES, Consortium, command, ok, open_study, wait_until
+from tests.federation.consortium import (
+    PEOPLE,
+    SITES,
+    Consortium,
+    command,
+    ok,
+    open_study,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,219 @@
+"""Study, releases and decisions -> Report: a pure function, which `verify` runs again.
+
+Everything in a report follows from the signed statements that it carries. Nothing else is looked
+at: not the database, not a clock other than `now`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from importlib.metadata import version
+
+from reidscope_protocols.envelope import Opened, open_envelope
+from reidscope_protocols.errors import NotReadyError, WrongAudienceError
+from reidscope_protocols.keys import KeyRecord, KeyRing
+from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.report import (
+    Evidence,
+    PrivacyAccount,
+    Report,
+    ReportedSite,
+    ReportedStudy,
+    ReportedTable,
+)
+from reidscope_protocols.statements import WORLD, Decision, Release
+from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import KeyRole, Verdict
+from reidscope_server.admission import AsAsked, OfThisStudy, admit
+from reidscope_server.estimates import (
+    acquired,
+    by_site,
+    comparisons,
+    identification,
+    influence,
+    people,
+    published,
+)
+from reidscope_server.pooling import joint_table, pool
+
+_HOLDS = timedelta(days=3650)
+_DRAWN_BY = ("reidscope", "matplotlib", "jinja2")
+_NOTE = (
+    "Epsilon is what one site charges each of its people for this study. A person who is at "
+    "several of these sites loses the sum of theirs: nobody can look, because sites are never "
+    "linked. Epsilons of other studies add to these."
+)
+
+
+def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
+    study: Opened[Study],
+    releases: Mapping[str, Opened[Release]],
+    decisions: Mapping[str, bytes],
+    keys: Sequence[KeyRecord],
+    notices: Sequence[str],
+    now: datetime,
+) -> Report:
+    """Estimate everything and put the evidence beside it.
+
+    Parameters
+    ----------
+    study : Opened of Study
+        Signed by the study key.
+    releases : mapping of str to Opened of Release
+        By site. One of a site whose last decision is not an approval is left out.
+    decisions : mapping of str to bytes
+        Envelope of each site's last decision, by site.
+    keys : sequence of KeyRecord
+        Public keys of the coordinator and the sites; those of other sites are left out.
+    notices : sequence of str
+        Lines to stand at the report's head, such as "one account holds every role here".
+    now : datetime
+        Time of issue, UTC.
+
+    Returns
+    -------
+    Report
+        To be signed with the coordinator's key.
+
+    Raises
+    ------
+    NotReadyError
+        Fewer releases than the study's `minimum_sites`.
+    AdmissionError, StatementError
+        A release or decision that is not the study's, or not its signer's.
+
+    Privacy
+    -------
+    Post-processing of noisy counts: costs nobody anything (docs/privacy.md, "What a report may
+    say"). The statements inside are public already to the coordinator; now they are to the world.
+    """
+    said = study.statement
+    evidence_keys = _keys_of(said, keys)
+    verdicts = {
+        site: _verdict(study, site, decisions[site], KeyRing(evidence_keys))
+        for site in said.audience
+        if site in decisions
+    }
+    for release in releases.values():
+        admit(release, study, (OfThisStudy(), AsAsked()))
+    used = {
+        site: releases[site]
+        for site in said.audience
+        if site in releases and verdicts.get(site, Verdict.APPROVED) is Verdict.APPROVED
+    }
+    if len(used) < said.minimum_sites or not used:
+        raise NotReadyError(
+            "report",
+            got=f"{len(used)} releases",
+            expected=f"at least {said.minimum_sites}",
+            do="wait, or ask the sites",
+        )
+    signed = [release.statement for release in used.values()]
+    pooled = pool(said, signed)
+    dearest = max(loss_of(release) for release in signed)
+    return Report(
+        audience=(WORLD,),
+        issued_at=now,
+        not_after=now + _HOLDS,
+        study_sha256=study.sha256,
+        study=ReportedStudy(
+            id=said.study_id,
+            title=said.title,
+            sha256=study.sha256,
+            population=said.population,
+            question=said.question,
+            reference_people=said.experiment.reference_people,
+            reference_size=said.experiment.reference_size,
+            gallery_error=said.experiment.gallery_error,
+        ),
+        notices=tuple(notices),
+        sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
+        tables=(
+            ReportedTable(
+                table=said.joint_table.table,
+                cells=said.joint_table.cells,
+                counts={release.site: joint_table(said, release).counts for release in signed},
+                epsilon=max(
+                    float(PrivacyLoss(joint_table(said, release).epsilon_nano).epsilon)
+                    for release in signed
+                ),
+            ),
+        ),
+        identification=identification(said, pooled),
+        by_site=by_site(said, signed),
+        influence=influence(said, signed),
+        acquired=(acquired(pooled),),
+        comparisons=comparisons(said, pooled),
+        privacy=PrivacyAccount(
+            mechanism="discrete Laplace (OpenDP)",
+            unit="person",
+            neighbouring="add or remove one person",
+            mode="local",
+            epsilon_total=float(dearest.epsilon),
+            odds_total=published(dearest.odds),
+            note=_NOTE,
+        ),
+        evidence=Evidence(
+            study=study.envelope.decode(),
+            releases=tuple(release.envelope.decode() for release in used.values()),
+            decisions=tuple(decisions[site].decode() for site in verdicts),
+            keys=evidence_keys,
+        ),
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return what a report is computed and drawn with."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _DRAWN_BY}}
+
+
+def loss_of(release: Release) -> PrivacyLoss:
+    """Epsilon that a site charged for all tables of a release."""
+    return PrivacyLoss(sum(table.epsilon_nano for table in release.tables))
+
+
+def _keys_of(study: Study, keys: Sequence[KeyRecord]) -> tuple[KeyRecord, ...]:
+    return tuple(key for key in keys if key.site is None or key.site in study.audience)
+
+
+def _verdict(study: Opened[Study], site: str, envelope: bytes, ring: KeyRing) -> Verdict:
+    decision = open_envelope(envelope, Decision, ring, role=KeyRole.SITE, site=site).statement
+    if decision.study_sha256 != study.sha256 or decision.site != site:
+        raise WrongAudienceError(
+            "decision",
+            got="another study's digest, or another site's name than its signer's",
+            expected="a decision about this study",
+            do="look at `reidscope-server study status`",
+        )
+    return decision.verdict
+
+
+def _site(
+    study: Study,
+    site: str,
+    used: Mapping[str, Opened[Release]],
+    verdicts: Mapping[str, Verdict],
+) -> ReportedSite:
+    if site not in used:
+        refused = verdicts.get(site) in {Verdict.DECLINED, Verdict.WITHDRAWN}
+        return ReportedSite(
+            site=site,
+            status="declined" if refused else "silent",
+            subjects=None,
+            declared_people=None,
+            epsilon=0.0,
+            odds=1.0,
+        )
+    release = used[site].statement
+    loss = loss_of(release)
+    return ReportedSite(
+        site=site,
+        status="released",
+        subjects=people(pool(study, [release])),
+        declared_people=release.declared_people,
+        epsilon=float(loss.epsilon),
+        odds=published(loss.odds),
+    )

@@ -1,0 +1,138 @@
+"""Report -> one self-contained page: no script, no link, no font, nothing that asks the network.
+
+A function of the report alone, so that `verify` can draw it again. Everything that came from
+outside goes through jinja's escaping; only the figures, which are drawn here, do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reidscope_protocols.envelope import peek_payload
+from reidscope_protocols.report import Comparison, Report
+from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import UNMODIFIED, KeyRole
+from reidscope_server.report import plots
+
+_SUSPICIONS = (0.01, 0.1, 0.5)
+_HASH_GROUP = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """One line of the provenance."""
+
+    what: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """How sure anybody may become that a person took part, from how sure they were."""
+
+    before: float
+    after: float
+
+
+def page(report: Report) -> str:
+    """Draw the page.
+
+    Parameters
+    ----------
+    report : Report
+        Built by `build_report`; its notices and population stand at the page's head.
+
+    Returns
+    -------
+    str
+        HTML, UTF-8.
+    """
+    environment = Environment(
+        loader=PackageLoader("reidscope_server.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=plots.percent,
+        points=points,
+        grouped=grouped,
+        people=lambda share: f"{100 * share:.0f}",
+    )
+    figures: dict[str, Callable[[Report], str]] = {
+        "rates": plots.rates,
+        "effects": plots.effects,
+        "forest": plots.forest,
+        "counts": plots.counts,
+    }
+    first = report.identification[0]
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        study=Study.parse(peek_payload(report.evidence.study.encode())),
+        figures={
+            # Safe: drawn by matplotlib, which escapes text; no byte of it comes from elsewhere.
+            name: Markup(draw(report))  # noqa: S704 (see above)
+            for name, draw in figures.items()
+        },
+        first=first,
+        unmodified=[row for row in report.identification if row.arm == UNMODIFIED],
+        defaced=[row for row in report.identification if row.arm != UNMODIFIED],
+        best=min(report.comparisons, key=_remaining, default=None),
+        pull={
+            row.site: row.change
+            for row in report.influence
+            if (row.arm, row.gallery_size) == (first.arm, first.gallery_size)
+        },
+        released=[site for site in report.sites if site.subjects],
+        people=sum(site.subjects.estimate for site in report.sites if site.subjects),
+        suspicions=[suspicion(before, report.privacy.odds_total) for before in _SUSPICIONS],
+        digests=provenance(report),
+        keys=[key for key in report.evidence.keys if key.role is not KeyRole.SITE],
+        site_keys=[key for key in report.evidence.keys if key.role is KeyRole.SITE],
+        sites_drawn=plots.SITES_DRAWN,
+        arms_drawn=plots.ARMS_DRAWN,
+    )
+
+
+def suspicion(before: float, odds: float) -> Suspicion:
+    """Bound what a reader may come to believe: posterior odds are at most e^epsilon the prior's."""
+    after = odds * before / (1 - before)
+    return Suspicion(before=before, after=after / (1 + after))
+
+
+def provenance(report: Report) -> list[Digest]:
+    """Return the sha256 of everything that the report rests on."""
+    study = Study.parse(peek_payload(report.evidence.study.encode()))
+    released = [site.site for site in report.sites if site.status == "released"]
+    return [
+        Digest(what="study", sha256=report.study_sha256),
+        *(Digest(what=f"constant: {c.role}", sha256=c.sha256) for c in study.constants),
+        *(
+            Digest(
+                what=f"release of {site}",
+                sha256=hashlib.sha256(peek_payload(envelope.encode())).hexdigest(),
+            )
+            for site, envelope in zip(released, report.evidence.releases, strict=True)
+        ),
+    ]
+
+
+def points(share: float, digits: int = 0) -> str:
+    """Write a difference as percentage points, with its sign."""
+    number = f"{100 * share:+.{digits}f}"
+    return number.replace("-", "\N{MINUS SIGN}") if float(number) else number[1:]
+
+
+def grouped(digest: str) -> str:
+    """Break 64 hexadecimal digits into groups that people can compare."""
+    return " ".join(digest[i : i + _HASH_GROUP] for i in range(0, len(digest), _HASH_GROUP))
+
+
+def _remaining(compared: Comparison) -> float:
+    return compared.difference

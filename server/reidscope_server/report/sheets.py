@@ -1,0 +1,56 @@
+"""Report -> CSV sheets: the same numbers as in report.json, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from reidscope_protocols.report import Comparison, Identification, Report, SiteIdentification
+from reidscope_protocols.statements import Parsed
+
+_Value = str | int | float | None
+_SITE_COLUMNS = ("site", "status", "people", "low", "high", "declared_people", "epsilon", "odds")
+
+
+def sheets(report: Report) -> dict[str, bytes]:
+    """Return every sheet's bytes by file name; a function of the report alone.
+
+    Names and arms come from patterns of letters, digits and hyphens, labels from the study's own
+    cells: no field can start a spreadsheet formula.
+    """
+    return {
+        "identification.csv": _records(Identification, report.identification),
+        "by_site.csv": _records(SiteIdentification, report.by_site),
+        "comparisons.csv": _records(Comparison, report.comparisons),
+        "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),
+        "sites.csv": _sheet(_SITE_COLUMNS, _sites(report)),
+    }
+
+
+def _counts(report: Report) -> Iterable[Sequence[_Value]]:
+    return (
+        (table.table, cell, site, count)
+        for table in report.tables
+        for site, counts in table.counts.items()
+        for cell, count in zip(table.cells, counts, strict=True)
+    )
+
+
+def _sites(report: Report) -> Iterable[Sequence[_Value]]:
+    for row in report.sites:
+        people = row.subjects
+        counted = (people.estimate, people.low, people.high) if people else (None, None, None)
+        yield (row.site, row.status, *counted, row.declared_people, row.epsilon, row.odds)
+
+
+def _records(shape: type[Parsed], rows: Sequence[Parsed]) -> bytes:
+    return _sheet(tuple(shape.model_fields), (tuple(row.model_dump().values()) for row in rows))
+
+
+def _sheet(columns: Sequence[str], rows: Iterable[Sequence[_Value]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,206 @@
+"""Tables with known counts -> known rates."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reidscope_protocols.cells import NOT_ACQUIRED, JointCells
+from reidscope_protocols.privacy import NANO, PrivacyLoss
+from reidscope_protocols.statements import LedgerHead, Release, ReleasedTable
+from reidscope_protocols.study import (
+    JOINT_TABLE,
+    Cohort,
+    Constant,
+    FaceExperiment,
+    FiveSafes,
+    GalleryError,
+    Study,
+    TableRequest,
+)
+from reidscope_protocols.vocabulary import ConstantRole
+from reidscope_server.estimates import (
+    acquired,
+    by_site,
+    comparisons,
+    identification,
+    influence,
+    people,
+    published,
+)
+from reidscope_server.pooling import Pooled, noise_variance, pool
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+CELLS = JointCells(anchors=(100, 1000), defacers=("blur", "quickshear"))
+
+
+def a_study(epsilon: str = "4") -> Study:
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    return Study(
+        audience=("a", "b", "c"),
+        issued_at=now,
+        not_after=now + timedelta(days=40),
+        study_id="s",
+        title="t",
+        question="q",
+        population="synthetic people",
+        five_safes=FiveSafes(project="p", people="p", settings="s", data="d", outputs="o"),
+        cohort=Cohort(),
+        experiment=FaceExperiment(
+            anchors=CELLS.anchors,
+            arms=("unmodified", *CELLS.defacers),
+            reference_size=10_000,
+            reference_people="nobody",
+            gallery_error=tuple(
+                GalleryError(gallery_size=size, sigma_ppm=0) for size in CELLS.anchors
+            ),
+        ),
+        constants=tuple(
+            Constant(role=role, sha256="0" * 64, size_bytes=1) for role in ConstantRole
+        ),
+        tables=(
+            TableRequest(
+                table=JOINT_TABLE,
+                cells=CELLS.labels,
+                epsilon_nano=PrivacyLoss.from_decimal(epsilon).nano,
+            ),
+        ),
+        minimum_declared_people=1,
+        minimum_sites=1,
+        opens_at=now,
+        closes_at=now + timedelta(days=10),
+    )
+
+
+def a_release(site: str, counts: tuple[int, ...], epsilon_nano: int = 4 * NANO) -> Release:
+    return Release(
+        audience=("coordinator",),
+        issued_at=NOW,
+        not_after=NOW + timedelta(days=1),
+        study_sha256="0" * 64,
+        site=site,
+        tables=(
+            ReleasedTable(
+                table=JOINT_TABLE,
+                counts=counts,
+                epsilon_nano=epsilon_nano,
+                mechanism="discrete-laplace",
+                scale="0.25",
+            ),
+        ),
+        declared_people=84,
+        ledger=LedgerHead(sequence=1, head="0" * 64),
+        versions={},
+    )
+
+
+def known_counts() -> tuple[int, ...]:
+    """100 people: 30 lost, 20 found at 100, 40 at 1,000 (10 of all after blur), 10 no face."""
+    counts = [0] * len(CELLS)
+    counts[CELLS.index(0, {"blur": False, "quickshear": False})] = 30
+    counts[CELLS.index(100, {"blur": False, "quickshear": True})] = 20
+    counts[CELLS.index(1000, {"blur": False, "quickshear": True})] = 30
+    counts[CELLS.index(1000, {"blur": True, "quickshear": True})] = 10
+    counts[CELLS.not_acquired] = 10
+    return tuple(counts)
+
+
+def test_rates_are_shares_of_all_people_and_no_face_counts_as_not_found() -> None:
+    study = a_study()
+    rows = identification(study, pool(study, [a_release("a", known_counts())]))
+    assert [(row.arm, row.gallery_size, row.rate) for row in rows] == [
+        ("unmodified", 100, 0.6),
+        ("unmodified", 1000, 0.4),
+        ("blur", 100, 0.1),
+        ("quickshear", 100, 0.6),
+    ]
+    assert all(row.low < row.rate < row.high and row.basis == "measured" for row in rows)
+
+
+def test_acquired_and_people_come_from_the_same_table() -> None:
+    pooled = pool(a_study(), [a_release("a", known_counts())])
+    assert acquired(pooled).rate == 0.9
+    counted = people(pooled)
+    assert counted.estimate == 100
+    assert counted.low < 100 < counted.high
+
+
+def test_a_comparison_is_arm_minus_unmodified_on_the_same_people() -> None:
+    study = a_study()
+    blur, quickshear = comparisons(study, pool(study, [a_release("a", known_counts())]))
+    assert (blur.arm, blur.against, blur.difference) == ("blur", "unmodified", -0.5)
+    assert quickshear.difference == 0
+    # nobody changed: the paired interval is far narrower than the rates' own
+    assert quickshear.high - quickshear.low < 0.1
+
+
+def test_sites_with_different_epsilons_add_their_variances() -> None:
+    releases = [a_release("a", known_counts()), a_release("b", known_counts(), NANO)]
+    pooled = pool(a_study(), releases)
+    assert pooled.sites == 2
+    assert pooled.people == 200
+    assert pooled.noise_variance == noise_variance(4 * NANO) + noise_variance(NANO)
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(-30, 300), min_size=len(CELLS), max_size=len(CELLS)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_pooling_adds_and_the_order_of_sites_changes_nothing(tables: list[list[int]]) -> None:
+    study = a_study()
+    releases = [a_release(f"s{i}", tuple(counts)) for i, counts in enumerate(tables)]
+    forth, back = pool(study, releases), pool(study, releases[::-1])
+    assert forth.counts == back.counts == tuple(map(sum, zip(*tables, strict=True)))
+    assert identification(study, forth) == identification(study, back)
+
+
+@given(st.lists(st.integers(-50, 500), min_size=len(CELLS), max_size=len(CELLS)))
+def test_any_table_gives_estimates_inside_their_intervals(counts: list[int]) -> None:
+    study = a_study("0.5")
+    pooled = pool(study, [a_release("a", tuple(counts), NANO // 2)])
+    for row in (*identification(study, pooled), acquired(pooled)):
+        assert 0 <= row.low <= row.rate <= row.high <= 1
+    for compared in comparisons(study, pooled):
+        assert -1 <= compared.low <= compared.difference <= compared.high <= 1
+
+
+def test_a_site_with_absurd_counts_shows_in_the_influence() -> None:
+    study = a_study()
+    absurd = tuple(1000 * (label != NOT_ACQUIRED) for label in CELLS.labels)
+    releases = [a_release("a", known_counts()), a_release("b", known_counts())]
+    calm = {row.site: row.change for row in influence(study, releases)}
+    assert calm == {"a": 0, "b": 0}
+    loud = influence(study, [*releases, a_release("c", absurd)])
+    pull = {row.site: row.change for row in loud if (row.arm, row.gallery_size) == ("blur", 100)}
+    assert pull["c"] == pytest.approx(0.39, abs=0.01)
+    assert abs(pull["a"]) < 0.02
+
+
+def test_one_site_alone_has_no_influence_on_anything() -> None:
+    assert influence(a_study(), [a_release("a", known_counts())]) == ()
+
+
+def test_each_site_is_estimated_from_its_own_table() -> None:
+    study, nobody = a_study(), (0,) * (len(CELLS) - 1) + (84,)
+    rows = by_site(study, [a_release("a", known_counts()), a_release("b", nobody)])
+    rates = {(row.site, row.gallery_size): row.rate for row in rows if row.arm == "unmodified"}
+    assert rates == {("a", 100): 0.6, ("a", 1000): 0.4, ("b", 100): 0, ("b", 1000): 0}
+
+
+def test_an_empty_pool_says_nothing_rather_than_zero() -> None:
+    pooled = Pooled(
+        cells=CELLS.labels, counts=(0,) * len(CELLS), sites=1, noise_variance=noise_variance(NANO)
+    )
+    for row in identification(a_study(), pooled):
+        assert (row.low, row.high) == (0, 1)
+
+
+def test_published_numbers_have_six_digits_and_no_minus_zero() -> None:
+    assert published(2 / 3) == 0.666667
+    assert str(published(-1e-9)) == "0.0"
