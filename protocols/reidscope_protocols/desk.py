@@ -18,11 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from reidscope_protocols.durable import write_durably
-from reidscope_protocols.errors import NotReadyError, ReidscopeError
+from reidscope_protocols.errors import InvariantError, NotReadyError, ReidscopeError
 
 Answer = dict[str, Any]
 Handler = Callable[[str, Mapping[str, Any]], Answer]
 _POLL_SECONDS = 0.1
+_DEFECT = InvariantError(
+    "request",
+    got="an error that reidscope does not foresee",
+    expected="none",
+    do="stop the daemon, give the command again, and report what it says",
+)
 
 
 class CarriedOutError(ReidscopeError):
@@ -100,14 +106,17 @@ class Desk:
         waiting = sorted(self._requests.glob("*.request"))
         for request in waiting:
             try:
-                asked = json.loads(request.read_bytes())
+                body = request.read_bytes()
             except FileNotFoundError:
                 continue  # its author gave up between the listing and now
             request.unlink(missing_ok=True)
             try:
+                asked = json.loads(body)
                 reply: Answer = {"answer": handler(asked["verb"], asked["arguments"])}
             except ReidscopeError as error:
                 reply = {"error": str(error), "exit_code": error.exit_code}
+            except Exception:  # noqa: BLE001  # one request's defect must not end the daemon, and its text may hold data
+                reply = {"error": str(_DEFECT), "exit_code": _DEFECT.exit_code}
             write_durably(request.with_suffix(".answer"), json.dumps(reply).encode())
         return len(waiting)
 

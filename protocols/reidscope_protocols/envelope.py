@@ -168,11 +168,18 @@ def _parse(data: bytes) -> _Envelope:
 
 def _decode(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        content = base64.b64decode(text, validate=True)
     except binascii.Error:
+        content = b""
+    # One text for each content: otherwise the same signed bytes could come as other bytes.
+    if base64.b64encode(content).decode() != text:
         raise MalformedError(
-            "envelope", got="broken base64", expected="RFC 4648 base64", do="send it again"
-        ) from None
+            "envelope",
+            got="broken base64",
+            expected="canonical RFC 4648 base64",
+            do="send it again",
+        )
+    return content
 
 
 def _verify(payload: bytes, payload_type: str, signature: _Signature, record: KeyRecord) -> None:

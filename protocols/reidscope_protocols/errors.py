@@ -25,7 +25,8 @@
     │   ├── NotEnrolledError           41   no certificate and no pinned coordinator
     │   └── TokenRefusedError          42   unknown, used, expired or another site's
     ├── TransportError                 50   the wire
-    │   └── UnreachableError           51   nobody answers
+    │   ├── UnreachableError           51   nobody answers
+    │   └── DeclinedCallError          52   the other side answers: not this
     ├── DeidError                      60   a file that could not be de-identified
     │   ├── UnparsableDicomError       61   fails closed: quarantined, never passed on
     │   └── ResidualIdentifierError    62   the audit found something in the output
@@ -81,6 +82,17 @@ class DescribedError(ReidscopeError):
     def __init__(self, what: str, *, got: str, expected: str, do: str) -> None:
         self.problem = Problem(what, got=got, expected=expected, do=do)
         super().__init__(str(self.problem))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild the error whole in another process: a worker's errors reach its parent."""
+        parts = self.problem.what, self.problem.got, self.problem.expected, self.problem.do
+        return _described, (type(self), *parts)
+
+
+def _described(
+    kind: type[DescribedError], what: str, got: str, expected: str, do: str
+) -> DescribedError:
+    return kind(what, got=got, expected=expected, do=do)
 
 
 class InvariantError(DescribedError):
@@ -231,6 +243,12 @@ class UnreachableError(TransportError):
     """Nobody answers at that address."""
 
     exit_code = 51
+
+
+class DeclinedCallError(TransportError):
+    """The other side refuses what was sent to it."""
+
+    exit_code = 52
 
 
 class DeidError(DescribedError):

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AwareDatetime
@@ -83,7 +84,7 @@ class StatementKey:
         pem = read_private_file(path, what="statement key")
         try:
             private = serialization.load_pem_private_key(pem, None)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             private = None
         if not isinstance(private, Ed25519PrivateKey):
             raise ConfigError(
@@ -128,4 +129,8 @@ def read_private_file(path: Path, *, what: str) -> bytes:
     except FileNotFoundError:
         raise ConfigError(
             what, got="no file", expected="a key file", do="run init, or restore it"
+        ) from None
+    except OSError:
+        raise ConfigError(
+            what, got="a file that cannot be read", expected="a readable key file", do="check it"
         ) from None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from functools import total_ordering
 
 from reidscope_protocols.errors import ConfigError
 
 NANO = 1_000_000_000
-_LARGEST = 1_000 * NANO
+LARGEST_NANO = 1_000 * NANO
+_SMALLEST_EXPONENT = -100
 
 
 @total_ordering
@@ -27,11 +29,11 @@ class PrivacyLoss:
     nano: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.nano <= _LARGEST:
+        if not 0 <= self.nano <= LARGEST_NANO:
             raise ConfigError(
                 "privacy loss",
-                got=f"{self.nano} nano-epsilon",
-                expected=f"0 to {_LARGEST}",
+                got="a negative number" if self.nano < 0 else "more than 1000",
+                expected=f"0 to {LARGEST_NANO}",
                 do="write an epsilon between 0 and 1000",
             )
 
@@ -42,19 +44,25 @@ class PrivacyLoss:
             value = Decimal(text)
         except InvalidOperation:
             value = Decimal("NaN")
-        if not value.is_finite() or value < 0:
+        if not value.is_finite() or not 0 <= value <= LARGEST_NANO // NANO:
             raise ConfigError(
                 "epsilon",
-                got="text that is no number" if not value.is_finite() else "a negative number",
-                expected="a decimal number such as 2 or 0.5",
+                got="a number out of range" if value.is_finite() else "text that is no number",
+                expected="a decimal number such as 2 or 0.5, at most 1000",
                 do="correct it",
             )
-        return cls(int((value * NANO).to_integral_value(rounding=ROUND_CEILING)))
+        if value and value.adjusted() < _SMALLEST_EXPONENT:
+            return cls(1)
+        return cls(math.ceil(Fraction(value) * NANO))
 
     @classmethod
     def charged_for(cls, epsilon: float) -> PrivacyLoss:
         """Loss to charge for a mechanism whose proved map is `epsilon`: rounded up to a nano."""
-        return cls(math.ceil(Decimal(epsilon) * NANO))
+        if not math.isfinite(epsilon):
+            raise ConfigError(
+                "epsilon", got="no finite number", expected="one", do="ask for a larger scale"
+            )
+        return cls(math.ceil(Fraction(epsilon) * NANO))
 
     def __add__(self, other: PrivacyLoss) -> PrivacyLoss:
         return PrivacyLoss(self.nano + other.nano)
@@ -70,7 +78,10 @@ class PrivacyLoss:
     @property
     def odds(self) -> float:
         """Largest factor by which anybody's odds of guessing "took part" can move: e^epsilon."""
-        return math.exp(self.nano / NANO)
+        try:
+            return math.exp(self.nano / NANO)
+        except OverflowError:
+            return math.inf
 
     def __str__(self) -> str:
         return f"{self.epsilon:f}"

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -24,9 +23,11 @@ from pydantic import (
 )
 
 from reidscope_protocols.errors import MalformedError, StaleError, WrongAudienceError
+from reidscope_protocols.privacy import LARGEST_NANO
 from reidscope_protocols.vocabulary import (
     DecisionReason,
     Line,
+    Moment,
     Sha256,
     SiteName,
     Verdict,
@@ -36,6 +37,9 @@ COORDINATOR = "coordinator"
 WORLD = "world"
 Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 _CLOCK_SKEW_SECONDS = 300
+_LONGEST_PLACE = 100
+_LARGEST_COUNT = 10**15
+LARGEST_SITE = 10**9  # people
 
 
 class Parsed(BaseModel):
@@ -59,9 +63,9 @@ class Statement(Parsed):
 
     payload_type: ClassVar[str]
     schema_: str = Field(alias="schema")
-    audience: tuple[Annotated[str, StringConstraints(max_length=40)], ...] = Field(max_length=1000)
-    issued_at: AwareDatetime
-    not_after: AwareDatetime
+    audience: tuple[SiteName, ...] = Field(max_length=1000)
+    issued_at: Moment
+    not_after: Moment
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
@@ -133,7 +137,7 @@ class Statement(Parsed):
 def malformed(what: str, error: ValidationError) -> MalformedError:
     """Say where and how `what` misses its schema, without the value that stood there."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the whole"
+    place = ".".join(str(part) for part in first["loc"])[:_LONGEST_PLACE] or "the whole"
     unknown = first["type"] == "extra_forbidden"
     return MalformedError(
         what,
@@ -188,6 +192,9 @@ class Decision(Statement):
     nonce: Nonce
 
 
+Count = Annotated[int, Field(ge=-_LARGEST_COUNT, le=_LARGEST_COUNT)]
+
+
 class ReleasedTable(Parsed):
     """One table after noise.
 
@@ -202,8 +209,8 @@ class ReleasedTable(Parsed):
     """
 
     table: Line
-    counts: tuple[int, ...] = Field(max_length=5000)
-    epsilon_nano: int = Field(gt=0)
+    counts: tuple[Count, ...] = Field(max_length=5000)
+    epsilon_nano: int = Field(gt=0, le=LARGEST_NANO)
     mechanism: Literal["discrete-laplace"]
     scale: Line
 
@@ -216,7 +223,7 @@ class Release(Statement):
     study_sha256: Sha256
     site: SiteName
     tables: tuple[ReleasedTable, ...] = Field(min_length=1, max_length=50)
-    declared_people: int = Field(ge=1)
+    declared_people: int = Field(ge=1, le=LARGEST_SITE)
     ledger: LedgerHead
     versions: dict[Line, Line] = Field(max_length=50)
 

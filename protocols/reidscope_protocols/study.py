@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from reidscope_protocols.cells import JointCells
-from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.statements import LedgerHead, Parsed, Statement
 from reidscope_protocols.vocabulary import (
     UNMODIFIED,
     ArmName,
     ConstantRole,
     Line,
+    Moment,
+    Paragraph,
     Sha256,
     SiteName,
     StudyId,
@@ -21,7 +23,6 @@ from reidscope_protocols.vocabulary import (
 
 JOINT_TABLE = "face-joint"
 _MEASURED_SHARE = 10
-Paragraph = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class FiveSafes(Parsed):
@@ -109,7 +110,7 @@ class TableRequest(Parsed):
 
     table: Line
     cells: tuple[Line, ...] = Field(min_length=2, max_length=5000)
-    epsilon_nano: int = Field(gt=0)
+    epsilon_nano: int = Field(gt=0, le=LARGEST_NANO)
 
     @property
     def loss(self) -> PrivacyLoss:
@@ -156,8 +157,8 @@ class Study(Statement):
     tables: tuple[TableRequest, ...] = Field(min_length=1, max_length=1)
     minimum_declared_people: int = Field(ge=1)
     minimum_sites: int = Field(ge=1)
-    opens_at: AwareDatetime
-    closes_at: AwareDatetime
+    opens_at: Moment
+    closes_at: Moment
     ledger_heads: tuple[SiteHead, ...] = ()
 
     @model_validator(mode="after")

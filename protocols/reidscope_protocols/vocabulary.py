@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
 SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 """A site's public name: lower case, digits and hyphens, at most 40 characters."""
@@ -31,6 +32,22 @@ def _one_line(text: str) -> str:
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_one_line)]
 """Text for people: one line."""
+
+Paragraph = Annotated[
+    str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_one_line)
+]
+"""Longer text for people, still one line: a second one could be taken for what the agent says."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.utcoffset():
+        message = "must be in UTC"
+        raise ValueError(message)
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time in UTC, so that what is shown is what was signed."""
 
 
 class KeyRole(StrEnum):

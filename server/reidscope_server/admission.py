@@ -119,7 +119,9 @@ def _check_noise(table: ReleasedTable, request: TableRequest) -> None:
         scale = float(table.scale)
     except ValueError:
         scale = math.nan
-    fits = math.isclose(scale * table.epsilon_nano, NANO, rel_tol=_ROUNDING, abs_tol=2 * scale)
+    fits = scale > 0 and math.isclose(
+        scale * table.epsilon_nano, NANO, rel_tol=_ROUNDING, abs_tol=2 * scale
+    )
     if not fits or table.epsilon_nano < request.epsilon_nano - 1:
         raise ImplausibleError(
             "release",

@@ -39,8 +39,8 @@ CREATE TABLE IF NOT EXISTS journal (
   study_sha256 TEXT);
 """
 _REMOTE_FILE_SYSTEMS = frozenset(
-    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre"
-    " ncpfs nfs nfs4 smb2 smb3 smbfs".split()
+    {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"smb2", "smb3", "smbfs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"}
 )
 
 

@@ -13,11 +13,12 @@ from reidscope_site.face.raycast import Camera, GridSurface, Lamp, Look, render,
 from reidscope_site.face.recognise import Recogniser
 from reidscope_site.face.register import Registration, register
 from reidscope_site.face.skin import face_picture
-from reidscope_site.face.template import FACE_CENTRE_MM, Template
+from reidscope_site.face.template import FACE_CENTRE_MM, Template, lattice_axes
 from reidscope_site.face.volume import Volume
-from reidscope_site.synthetic.scan import imaged, placed, pose, posed
+from reidscope_site.synthetic.photo import WarpedHead
+from reidscope_site.synthetic.scan import imaged, placed, pose, posed, scan_of
 from reidscope_site.synthetic.seeds import PersonSeed, Population
-from reidscope_site.synthetic.shape import displacement
+from reidscope_site.synthetic.shape import Bump, Displacement, _push, displacement
 
 SOMEBODY = PersonSeed(population=Population.SITE, label="tests", number=0)
 LOOK = Look(lamps=(Lamp(towards=(0.0, 1.0, 0.0), strength=1.0),))
@@ -40,7 +41,6 @@ def test_a_ball_is_seen_as_a_disc_of_its_size_and_place() -> None:
     background = picture[0, 0, 0]
     disc = picture[..., 0] != background
     assert abs(np.sqrt(disc.sum() / np.pi) * 2 - 40) < 1.5
-    # what lies to the person's right, low x, is on the picture's left: +x runs to the right
     beside = render(ball((85.0, 65.0, 70.0), 20.0), camera, LOOK, white)[..., 0] != background
     assert np.argwhere(beside)[:, 1].mean() > 40
     above = render(ball((60.0, 65.0, 95.0), 20.0), camera, LOOK, white)[..., 0] != background
@@ -61,6 +61,47 @@ def test_a_ball_looks_the_same_from_everywhere_and_a_beam_from_in_front_lights_i
     # the grid has no directions: only interpolation differs
     assert max(np.abs(one - pictures[0]).mean() for one in pictures) < 2
     assert pictures[0][32, 32, 0] == pictures[0].max()
+
+
+def test_what_is_to_a_persons_right_is_on_the_left_of_the_picture() -> None:
+    voxels = np.zeros((120, 130, 140), np.float32)
+    voxels[25:95, 30:100, 35:105] = 100
+    voxels[80:110, 60:130, 60:80] = 100  # a horn on the right: x of RAS+ runs there
+    volume = Volume(voxels=voxels, spacing_mm=(1.0, 1.0, 1.0), affine=np.eye(4))
+    face_at_60_65_70 = np.eye(4)
+    face_at_60_65_70[:3, 3] = np.array(FACE_CENTRE_MM) - [60, 65, 70]
+    picture = face_picture(volume, Registration(to_template=face_at_60_65_70, ncc=1.0))
+    assert picture is not None
+    head = np.argwhere(picture[..., 0] != picture[0, 0, 0])
+    assert 128 - head[:, 1].min() > head[:, 1].max() - 128 + 8
+
+
+@pytest.mark.slow
+def test_a_scan_and_a_photo_show_a_swollen_cheek_on_the_same_side(head: Template) -> None:
+    lattice = torch.zeros(3, *head.freedom.shape)
+    _push(lattice, lattice_axes(tuple(head.head.shape)), Bump((20, 150, 60), (-1, 0, 0), 20), 18.0)
+    plain = Displacement(lattice=torch.zeros_like(lattice), largest_mm=0.0)
+    swollen = Displacement(lattice=lattice, largest_mm=18.0)
+    camera = Camera(target_mm=FACE_CENTRE_MM, turn=np.eye(3))
+    registration = register(scan_of(plain, SOMEBODY, head))
+
+    def photographed(shape: Displacement) -> np.ndarray | None:
+        return render(WarpedHead(template=head, displacement=shape), camera, LOOK, white)
+
+    def scanned_face(shape: Displacement) -> np.ndarray | None:
+        return face_picture(scan_of(shape, SOMEBODY, head), registration)
+
+    for seen in (photographed, scanned_face):
+        (left, right), (swollen_left, swollen_right) = (sides(seen(s)) for s in (plain, swollen))
+        assert swollen_left < left - 5
+        assert abs(swollen_right - right) <= 2
+
+
+def sides(picture: np.ndarray | None) -> tuple[int, int]:
+    """Leftmost and rightmost column that the head reaches at the height of the cheeks."""
+    assert picture is not None
+    columns = np.argwhere(picture[100:170, :, 0] != picture[0, 0, 0])[:, 1]
+    return int(columns.min()), int(columns.max())
 
 
 def test_empty_space_is_background() -> None:
@@ -122,7 +163,7 @@ def test_a_defacer_changes_the_face_and_not_the_brain(
     defaced = ARMS[name].apply(head_scan, registration)
     changed = defaced.voxels != head_scan.voxels
     only_brain = replace(head, head=head.brain.float())
-    brain = posed(only_brain, displacement(SOMEBODY, head), pose(SOMEBODY)).numpy() > 0.5
+    brain = posed(only_brain, displacement(SOMEBODY, head), pose(SOMEBODY)).numpy()[::-1] > 0.5
     assert (changed & brain).sum() == 0
     x, y, z = (round(place) for place in registration.in_scan(FACE_CENTRE_MM))
     assert changed[x - 20 : x + 20, y : y + 20, z - 30 : z + 10].mean() > 0.5

@@ -30,6 +30,7 @@ from reidscope_site.snapshot import Person
 
 _COIN_DOMAIN = b"reidscope/coin/v1"
 _PROFILE = "basic"
+_NO_MEMORY = -4  # OpenCV's StsNoMem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,20 @@ def evaluate(person: Person, study: FaceStudy) -> Outcome:
     folder = Path(tempfile.mkdtemp(dir=study.work))
     try:
         cell = _cell(person, study, folder)
-    except (DeidError, InputError):
+    except (
+        DeidError,
+        InputError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):
         # The person's own data cannot be read as a head: a cell like any other, never an exit.
+        cell = study.cells.not_acquired
+    except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from None
         cell = study.cells.not_acquired
     finally:
         shutil.rmtree(folder, ignore_errors=True)

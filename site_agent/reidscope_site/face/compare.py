@@ -28,7 +28,7 @@ MAX_DIMENSION = (1 << 24) // LARGEST**2
 """Longest embedding whose inner products float32 holds exactly."""
 
 GALLERY_CHUNK = 8192
-_PROBE_CHUNK = 256
+_PROBE_CHUNK = 512
 
 
 def quantise(embedding: Embedding, mean: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -119,14 +119,19 @@ def compare_batch(
     better = np.zeros(people, dtype=np.int64)
     equal = np.zeros(people, dtype=np.int64)
     wide = probes.astype(np.float32)
+    # one buffer for all chunks: fresh memory for every product costs a third of the speed
+    room = np.empty((min(people, _PROBE_CHUNK), min(size, chunk)), dtype=np.float32)
+    flags = np.empty(room.shape[1], dtype=np.bool_)
     for start in range(0, size, chunk):
         faces = gallery[start : start + chunk].astype(np.float32).T
+        beaten = flags[: faces.shape[1]]
         for first in range(0, people, _PROBE_CHUNK):
-            rows = slice(first, first + _PROBE_CHUNK)
-            scores = wide[rows] @ faces
+            some = wide[first : first + _PROBE_CHUNK]
+            scores = np.matmul(some, faces, out=room[: len(some), : faces.shape[1]])
             for row, score in enumerate(scores, start=first):
-                better[row] += np.count_nonzero(score > mate_scores[row])
-                equal[row] += np.count_nonzero(score == mate_scores[row])
+                own = mate_scores[row]
+                better[row] += np.count_nonzero(np.greater(score, own, out=beaten))
+                equal[row] += np.count_nonzero(np.equal(score, own, out=beaten))
     return [
         Comparison(better=int(b), equal=int(e), reference_size=size)
         for b, e in zip(better, equal, strict=True)

@@ -77,8 +77,9 @@ class Camera:
     target_mm : tuple of float
         The point in the middle of the picture, in the surface's mm.
     turn : ndarray
-        (3, 3) rotation from the surface's axes to the camera's: x to the right of the picture's
-        left, y towards the camera, z up. The identity looks a RAS+ head in the face.
+        (3, 3) rotation from the surface's axes to the camera's: x to the right of the picture, y
+        towards the camera, z up. The identity looks a head in the face whose x runs to its left; of
+        a RAS+ head the picture is a mirror image, and whoever took it turns it back.
     width_mm : float
         Of the picture, at the target.
     size_px : int

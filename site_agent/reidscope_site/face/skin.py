@@ -24,8 +24,8 @@ _BRIGHTEST = 99.9
 _COLOUR = (0.95, 0.78, 0.68)
 _LOOK = Look(
     lamps=(
-        Lamp(towards=(0.4, 1.0, 0.5), strength=0.9),
-        Lamp(towards=(-0.7, 0.7, 0.2), strength=0.35),
+        Lamp(towards=(-0.4, 1.0, 0.5), strength=0.9),
+        Lamp(towards=(0.7, 0.7, 0.2), strength=0.35),
     )
 )
 
@@ -66,4 +66,6 @@ def face_picture(volume: Volume, registration: Registration) -> NDArray[np.uint8
         return None
     camera = Camera(target_mm=registration.in_scan(FACE_CENTRE_MM), turn=registration.turn)
     colour = torch.tensor(_COLOUR)
-    return render(surface, camera, _LOOK, lambda points: colour.expand(len(points), 3))
+    mirrored = render(surface, camera, _LOOK, lambda points: colour.expand(len(points), 3))
+    # x of a scan runs to the person's right, which a photograph shows on its left
+    return np.ascontiguousarray(mirrored[:, ::-1])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import unicodedata
+import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +26,22 @@ _IDENTITY_TAGS = [
     "SeriesDate",
     "SeriesTime",
 ]
+
+UNREADABLE = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    RecursionError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom raises on bytes that are not what they claim to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +121,28 @@ def list_folder(
     return FolderListing(series=listing, skipped=skipped)
 
 
+def patient_identity(text: str) -> str:
+    """Return a PatientID as pseudonyms see it: two spellings of one ID are one person."""
+    return unicodedata.normalize("NFC", text).strip().strip(" \0\t\r\n").strip()
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep pydicom's warnings off the terminal for the block: they quote element values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _identify(path: Path) -> ScanFile | None:
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_IDENTITY_TAGS)
-        patient = str(header.get("PatientID") or "").strip()
-        series = str(header.get("SeriesInstanceUID") or "").strip()
-        date = str(header.get("SeriesDate") or header.get("StudyDate") or "")
-        time = str(header.get("SeriesTime") or header.get("StudyTime") or "")
-    except (InvalidDicomError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        with silenced():
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_IDENTITY_TAGS)
+            patient = patient_identity(str(header.get("PatientID") or ""))
+            series = str(header.get("SeriesInstanceUID") or "").strip()
+            date = str(header.get("SeriesDate") or header.get("StudyDate") or "")
+            time = str(header.get("SeriesTime") or header.get("StudyTime") or "")
+    except UNREADABLE:
         # Whatever cannot be read as DICOM is no scan of anybody: counted, never shown.
         return None
     if not patient or not series:

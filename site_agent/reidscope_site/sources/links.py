@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from reidscope_protocols.errors import LinkError
+from reidscope_site.sources.dicom_folder import patient_identity
 
 _COLUMNS = ["patient_id", "photo"]
 
@@ -55,8 +56,8 @@ def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
     seen: set[Path] = set()
     root = photos.resolve()
     for number, row in enumerate(rows, start=2):
-        patient, name = (row["patient_id"] or "").strip(), (row["photo"] or "").strip()
-        photo = (root / name).resolve()
+        patient, name = patient_identity(row["patient_id"] or ""), (row["photo"] or "").strip()
+        photo = _inside(root, name)
         wrong = (
             "an empty field"
             if not patient or not name or None in row
@@ -65,21 +66,32 @@ def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
             else "a photo that stood there before"
             if photo in seen
             else "a photo outside the photos folder"
-            if root not in photo.parents
+            if photo is None or root not in photo.parents
             else "a photo that does not exist"
             if not photo.is_file()
             else None
         )
-        if wrong:
+        if wrong or photo is None:
             raise LinkError(
                 f"link file, line {number}",
-                got=wrong,
+                got=wrong or "no photo",
                 expected="one row a person and an existing photo of that person alone",
                 do="correct the line",
             )
         links[patient] = photo
         seen.add(photo)
     return links
+
+
+def _inside(root: Path, name: str) -> Path | None:
+    """Resolve a name below `root`; None where it can be no file's name."""
+    try:
+        photo = (root / name).resolve()
+        photo.is_file()
+    except (OSError, ValueError, RuntimeError):
+        # Too long, a NUL, a loop of links: the error's text would quote the name.
+        return None
+    return photo
 
 
 def refuse_unknown(links: Mapping[str, Path], known: Collection[str]) -> None:

@@ -94,7 +94,7 @@ def complexion(seed: PersonSeed) -> Complexion:
 
 
 def photo(seed: PersonSeed, head: Template, *, shot: int = 0) -> NDArray[np.uint8]:
-    """Photograph a synthetic person.
+    """Photograph a synthetic person, whose left is where x of the template runs to.
 
     Parameters
     ----------

@@ -36,7 +36,14 @@ def scan(seed: PersonSeed, head: Template) -> Volume:
     head : Template
         The average head.
     """
-    voxels = imaged(posed(head, displacement(seed, head), pose(seed)), seed)
+    return scan_of(displacement(seed, head), seed, head)
+
+
+def scan_of(shape: Displacement, seed: PersonSeed, head: Template) -> Volume:
+    """Scan a head of any shape, in the person's pose and with the person's noise."""
+    shaped = imaged(posed(head, shape, pose(seed)), seed)
+    # `photo` shows this shape as if its x ran to the person's left; x of RAS+ runs to the right
+    voxels = np.ascontiguousarray(shaped[::-1])
     affine = np.eye(4)
     affine[:3, 3] = ORIGIN_MM
     return Volume(voxels=voxels, spacing_mm=(1.0, 1.0, 1.0), affine=affine)

@@ -1,0 +1,82 @@
+"""A study to start from, for every area: a small, valid one that a test bends as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from reidscope_protocols.cells import JointCells
+from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.study import (
+    JOINT_TABLE,
+    Cohort,
+    Constant,
+    FaceExperiment,
+    FiveSafes,
+    GalleryError,
+    Study,
+    TableRequest,
+)
+from reidscope_protocols.vocabulary import ConstantRole
+
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture(scope="session")
+def make_study() -> MakeStudy:
+    def build(
+        *,
+        sites: tuple[str, ...] = ("north",),
+        anchors: tuple[int, ...] = (2,),
+        arms: tuple[str, ...] = ("unmodified", "blur"),
+        epsilon: str = "1",
+        **changes: Any,
+    ) -> Study:
+        opened = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+        cells = JointCells(anchors=anchors, defacers=arms[1:]).labels
+        sentence = "A sentence for whoever approves."
+        fields: dict[str, Any] = {
+            "audience": sites,
+            "issued_at": opened,
+            "not_after": opened + timedelta(days=60),
+            "study_id": "faces-1",
+            "title": "Faces in head scans",
+            "question": "How many people are found?",
+            "population": "synthetic people",
+            "five_safes": FiveSafes(
+                project=sentence,
+                people=sentence,
+                settings=sentence,
+                data=sentence,
+                outputs=sentence,
+            ),
+            "cohort": Cohort(),
+            "experiment": FaceExperiment(
+                anchors=anchors,
+                arms=arms,
+                reference_size=100_000,
+                reference_people="synthetic people",
+                gallery_error=tuple(GalleryError(gallery_size=n, sigma_ppm=1) for n in anchors),
+            ),
+            "constants": tuple(
+                Constant(role=role, sha256=f"{number:064x}", size_bytes=10)
+                for number, role in enumerate(ConstantRole)
+            ),
+            "tables": (
+                TableRequest(
+                    table=JOINT_TABLE,
+                    cells=cells,
+                    epsilon_nano=PrivacyLoss.from_decimal(epsilon).nano,
+                ),
+            ),
+            "minimum_declared_people": 10,
+            "minimum_sites": 1,
+            "opens_at": opened,
+            "closes_at": opened + timedelta(days=30),
+        }
+        return Study(**{**fields, **changes})
+
+    return build

@@ -1,0 +1,366 @@
+"""Writes the vectors beside it; the keys are fixed numbers and protect nothing.
+
+python tests/protocols/vectors/make.py
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from reidscope_protocols.cells import JointCells
+from reidscope_protocols.envelope import sign_payload
+from reidscope_protocols.keys import StatementKey
+
+HERE = Path(__file__).parent
+NOW = "2026-02-01T00:00:00Z"
+HASH = "ab" * 32
+
+KEYS = {
+    name: StatementKey(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
+    for number, name in enumerate(("study", "coordinator", "north", "south", "old"), start=1)
+}
+RING = [
+    {
+        "role": role,
+        "site": site,
+        "public": KEYS[name].public,
+        "not_before": "2025-12-01T00:00:00Z",
+        "not_after": "2025-12-31T00:00:00Z" if name == "old" else "2027-12-01T00:00:00Z",
+    }
+    for name, role, site in (
+        ("study", "study", None),
+        ("coordinator", "coordinator", None),
+        ("north", "site", "north"),
+        ("south", "site", "south"),
+        ("old", "study", None),
+    )
+]
+TYPES = {
+    name: f"application/vnd.reidscope.{name}+json"
+    for name in ("study", "decision", "release", "receipt")
+}
+HEADER = {"issued_at": "2026-01-01T00:00:00Z", "not_after": "2026-12-01T00:00:00Z"}
+ROLES = ("reference-gallery", "calibration", "detector", "recogniser", "template")
+
+
+def study() -> dict[str, Any]:
+    cells = JointCells(anchors=(100, 1000), defacers=("blur", "quickshear"))
+    return {
+        "schema": "reidscope.study/1.0",
+        "audience": ["north", "south"],
+        **HEADER,
+        "study_id": "faces-1",
+        "title": "Faces in head scans",
+        "question": "How many people are found?",
+        "population": "patients",
+        "five_safes": dict.fromkeys(
+            ("project", "people", "settings", "data", "outputs"), "A sentence."
+        ),
+        "cohort": {"rule": "everyone-indexed"},
+        "experiment": {
+            "kind": "face-identification",
+            "mate": "photo",
+            "attacker": "calibrated",
+            "scan_rule": "first-by-date",
+            "anchors": [100, 1000],
+            "arms": ["unmodified", "blur", "quickshear"],
+            "reference_size": 100000,
+            "reference_people": "synthetic people",
+            "gallery_error": [
+                {"gallery_size": 100, "sigma_ppm": 3000},
+                {"gallery_size": 1000, "sigma_ppm": 9000},
+            ],
+        },
+        "constants": [
+            {"role": role, "sha256": f"{number:064x}", "size_bytes": None if number > 1 else 10}
+            for number, role in enumerate(ROLES)
+        ],
+        "tables": [
+            {"table": "face-joint", "cells": list(cells.labels), "epsilon_nano": 2000000000}
+        ],
+        "minimum_declared_people": 20,
+        "minimum_sites": 2,
+        "opens_at": "2026-01-02T00:00:00Z",
+        "closes_at": "2026-11-01T00:00:00Z",
+        "ledger_heads": [{"site": "north", "ledger": {"sequence": 1, "head": HASH}}],
+    }
+
+
+def decision() -> dict[str, Any]:
+    return {
+        "schema": "reidscope.decision/1.0",
+        "audience": ["coordinator"],
+        **HEADER,
+        "study_sha256": HASH,
+        "site": "north",
+        "verdict": "approved",
+        "reason": "reviewed",
+        "role": "data protection officer",
+        "package_version": "0.1.0",
+        "package_sha256": HASH,
+        "policy_sha256": HASH,
+        "nonce": "0" * 32,
+    }
+
+
+def release() -> dict[str, Any]:
+    table = {
+        "table": "face-joint",
+        "counts": [3, -1, 0, 12],
+        "epsilon_nano": 2000000000,
+        "mechanism": "discrete-laplace",
+        "scale": "0.5",
+    }
+    return {
+        "schema": "reidscope.release/1.0",
+        "audience": ["coordinator"],
+        **HEADER,
+        "study_sha256": HASH,
+        "site": "north",
+        "tables": [table],
+        "declared_people": 84,
+        "ledger": {"sequence": 1, "head": HASH},
+        "versions": {"reidscope": "0.1.0"},
+    }
+
+
+def receipt() -> dict[str, Any]:
+    return {
+        "schema": "reidscope.receipt/1.0",
+        "audience": ["north"],
+        **HEADER,
+        "study_sha256": HASH,
+        "site": "north",
+        "ledger": {"sequence": 1, "head": HASH},
+        "counter": 1,
+    }
+
+
+GOOD: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
+    "study": (study, "study", "north"),
+    "decision": (decision, "north", "coordinator"),
+    "release": (release, "north", "coordinator"),
+    "receipt": (receipt, "coordinator", "north"),
+}
+
+
+def signed(statement: Any, kind: str, key: str) -> str:
+    payload = statement if isinstance(statement, bytes) else json.dumps(statement).encode()
+    return sign_payload(payload, payload_type=TYPES[kind], key=KEYS[key]).decode()
+
+
+def put(name: str, kind: str, envelope: str, why: str, error: str | None, **more: Any) -> None:
+    _, key, reader = GOOD[kind]
+    vector = {
+        "why": why,
+        "error": error,
+        "statement": kind,
+        "role": "site" if key == "north" else key,
+        "site": "north" if key == "north" else None,
+        "reader": reader,
+        "now": NOW,
+        "ring": RING,
+        "envelope": envelope,
+        **more,
+    }
+    (HERE / f"{name}.json").write_text(json.dumps(vector, indent=1) + "\n")
+
+
+def bent(kind: str, path: str, value: Any) -> str:
+    """Sign the good statement with one field replaced: `a.0.b`; ... takes the field away."""
+    make, key, _ = GOOD[kind]
+    statement: Any = make()
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    place = statement
+    for step in way:
+        place = place[step]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return signed(statement, kind, key)
+
+
+FIELDS = (
+    ("study", "unknown-field", "note", "hello", "a field that the schema does not name"),
+    ("study", "unknown-inner-field", "experiment.note", "hello", "the same, deeper"),
+    ("study", "missing-schema", "schema", ..., "a statement that does not say its schema"),
+    ("study", "other-schema", "schema", "reidscope.study/9.0", "another major version"),
+    ("study", "missing-field", "question", ..., "a field is not there"),
+    ("study", "anchors-not-ascending", "experiment.anchors", [1000, 100], "sizes in no order"),
+    ("study", "anchor-beyond-a-tenth", "experiment.reference_size", 9999, "an unmeasured anchor"),
+    ("study", "anchor-of-one", "experiment.anchors", [1, 1000], "a gallery of the mate alone"),
+    ("study", "no-anchors", "experiment.anchors", [], "no gallery size"),
+    ("study", "gallery-error-of-others", "experiment.gallery_error.0.gallery_size", 99, "no such"),
+    ("study", "first-arm-defaced", "experiment.arms", ["blur", "quickshear"], "no unmodified arm"),
+    ("study", "arm-twice", "experiment.arms", ["unmodified", "blur", "blur"], "an arm twice"),
+    ("study", "epsilon-zero", "tables.0.epsilon_nano", 0, "a table for nothing"),
+    ("study", "epsilon-negative", "tables.0.epsilon_nano", -1, "a table that pays back"),
+    ("study", "epsilon-float", "tables.0.epsilon_nano", 2e9, "a float is no nano-epsilon"),
+    ("study", "epsilon-text", "tables.0.epsilon_nano", "2000000000", "text is no number"),
+    ("study", "epsilon-boundless", "tables.0.epsilon_nano", 10**400, "an epsilon over 1000"),
+    ("study", "other-cells", "tables.0.cells", ["a", "b"], "cells that are not the experiment's"),
+    ("study", "cells-reordered", "tables.0.cells", study()["tables"][0]["cells"][::-1], "reversed"),
+    ("study", "other-table", "tables.0.table", "people", "a table that the experiment has not"),
+    ("study", "two-tables", "tables", study()["tables"] * 2, "the joint table twice"),
+    ("study", "no-table", "tables", [], "nothing asked"),
+    ("study", "time-not-utc", "opens_at", "2026-01-02T00:00:00+14:00", "shown as another time"),
+    ("study", "time-without-zone", "opens_at", "2026-01-02T00:00:00", "nobody knows when"),
+    ("study", "closes-before-it-opens", "closes_at", "2026-01-01T12:00:00Z", "never open"),
+    ("study", "ends-before-it-starts", "not_after", "2025-12-31T00:00:00Z", "never valid"),
+    ("study", "constant-missing", "constants", study()["constants"][:4], "a role without a file"),
+    ("study", "constant-twice", "constants", study()["constants"] * 2, "two files for a role"),
+    ("study", "more-sites-than-asked", "minimum_sites", 3, "can never be reached"),
+    ("study", "site-twice", "audience", ["north", "north"], "a site twice"),
+    ("study", "site-with-escape", "audience", ["north", "\x1b[2K"], "a name that moves a cursor"),
+    ("study", "question-of-two-lines", "question", "A?\nepsilon  0.01", "forges a shown line"),
+    ("study", "title-with-escape", "title", "Faces\x1b[8m", "hides text on a terminal"),
+    ("study", "text-turned-round", "five_safes.data", "a\u202eb", "bidirectional override"),
+    ("study", "unknown-population", "population", "everybody", "not one of the words"),
+    ("study", "rule-over-people", "cohort.rule", "latest-84", "a rule that compares people"),
+    ("study", "id-with-slash", "study_id", "../up", "an id that is no name"),
+    ("decision", "free-text", "reason", "the committee was asleep", "a person's text"),
+    ("decision", "short-nonce", "nonce", "00", "a nonce that can be guessed"),
+    ("decision", "unknown-verdict", "verdict", "maybe", "not one of the words"),
+    ("release", "float-count", "tables.0.counts", [1.5, 2, 3, 4], "noise is of integers"),
+    ("release", "boundless-count", "tables.0.counts", [10**300, 0, 0, 0], "no float holds it"),
+    ("release", "boundless-epsilon", "tables.0.epsilon_nano", 10**400, "no float holds it"),
+    ("release", "boundless-people", "declared_people", 10**30, "more people than there are"),
+    ("release", "other-mechanism", "tables.0.mechanism", "gaussian", "not the mechanism"),
+    ("release", "exact-counts-beside", "exact", [1, 2, 3, 4], "a field that nobody approved"),
+    ("receipt", "counter-zero", "counter", 0, "counts from one"),
+    ("receipt", "short-head", "ledger.head", "ab", "no hash"),
+)
+
+
+def main() -> None:
+    for kind, (make, key, _) in GOOD.items():
+        put(f"{kind}_good", kind, signed(make(), kind, key), "as it should be", None)
+    for kind, name, path, value, why in FIELDS:
+        put(f"{kind}_bad_{name}", kind, bent(kind, path, value), why, "MalformedError")
+    _envelopes()
+    _voices()
+    _times()
+
+
+def _envelopes() -> None:
+    good = signed(study(), "study", "study")
+    held = json.loads(good)
+    other = json.loads(signed(study(), "study", "coordinator"))["signatures"]
+
+    def bad(name: str, envelope: str, why: str, error: str = "MalformedError", **more: Any) -> None:
+        put(f"study_bad_{name}", "study", envelope, why, error, **more)
+
+    def changed(**fields: Any) -> str:
+        return json.dumps({**held, **fields})
+
+    signature = held["signatures"][0]
+    payload = base64.b64decode(held["payload"])
+    bad("two-signatures", changed(signatures=held["signatures"] + other), "one voice, not two")
+    bad("signature-twice", changed(signatures=held["signatures"] * 2), "a threshold of two by one")
+    bad("no-signature", changed(signatures=[]), "nobody's word")
+    bad("type-swapped", changed(payloadType=TYPES["release"]), "type altered after signing")
+    swapped = json.loads(signed(study(), "release", "study"))
+    bad("type-signed-otherwise", json.dumps(swapped), "signed as another statement")
+    swapped["payloadType"] = TYPES["study"]
+    bad("type-restored", json.dumps(swapped), "the type is signed too", "BadSignatureError")
+    bad("duplicate-key-outside", good[:-1] + ',"payload":"AAAA"}', "two payloads")
+    twice = json.dumps(study())[:-1] + ',"title":"Another"}'
+    bad("duplicate-key-inside", signed(twice.encode(), "study", "study"), "two titles")
+    escaped = json.dumps(study())[:-1] + ',"t\\u0069tle":"Another"}'
+    bad("duplicate-key-escaped", signed(escaped.encode(), "study", "study"), "two spellings")
+    bad("unknown-key", changed(note="hello"), "a key that DSSE does not name")
+    bad("truncated", good[: len(good) // 2], "half of it")
+    bad("empty", "", "nothing")
+    bad("list", "[]", "no object")
+    bad("oversized", good, "more than 16 MiB", padded_to=(16 << 20) + 1)
+    bad("no-base64", changed(payload="!!!!"), "not in the alphabet")
+    bad("urlsafe-base64", changed(payload=held["payload"][:-4] + "-_-_"), "another alphabet")
+    bad("unpadded-base64", changed(payload=held["payload"].rstrip("=") + "A"), "no whole bytes")
+    loose = signature["sig"][:-3] + chr(ord(signature["sig"][-3]) + 1) + "=="
+    bad("loose-base64", changed(signatures=[{**signature, "sig": loose}]), "same bytes, other text")
+    bad(
+        "payload-altered",
+        changed(payload=_b64(payload.replace(b"faces-1", b"faces-2"))),
+        "a byte changed",
+        "BadSignatureError",
+    )
+    bad(
+        "signature-altered",
+        changed(signatures=[{**signature, "sig": _b64(bytes(64))}]),
+        "no signature of these bytes",
+        "BadSignatureError",
+    )
+    bad(
+        "signature-short",
+        changed(signatures=[{**signature, "sig": "AAAA"}]),
+        "three bytes",
+        "BadSignatureError",
+    )
+    bad("payload-no-json", signed(b"\xff\xfe{}", "study", "study"), "signed noise")
+    bad(
+        "payload-utf16", signed(json.dumps(study()).encode("utf-16"), "study", "study"), "not UTF-8"
+    )
+    bad("payload-deep", signed(b"[" * 20_000, "study", "study"), "nested without end")
+
+
+def _voices() -> None:
+    def bad(name: str, kind: str, envelope: str, why: str) -> None:
+        put(f"{kind}_bad_{name}", kind, envelope, why, "BadSignatureError")
+
+    bad("wrong-role", "study", signed(study(), "study", "coordinator"), "receipts' key, no study's")
+    bad("site-key", "study", signed(study(), "study", "north"), "a site writes no studies")
+    bad("key-expired", "study", signed(study(), "study", "old"), "a key that spoke before")
+    bad("another-site", "decision", signed(decision(), "decision", "south"), "south as north")
+    bad("another-site", "release", signed(release(), "release", "south"), "south as north")
+    bad("coordinator-key", "release", signed(release(), "release", "coordinator"), "no site")
+    stranger = StatementKey(Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32))
+    envelope = sign_payload(
+        json.dumps(study()).encode(), payload_type=TYPES["study"], key=stranger
+    ).decode()
+    bad("unknown-key-id", "study", envelope, "a key that nobody pinned")
+    held = json.loads(envelope)
+    held["signatures"][0]["keyid"] = KEYS["study"].public
+    bad("borrowed-key-id", "study", json.dumps(held), "a pinned id over a stranger's signature")
+
+
+def _times() -> None:
+    good = signed(study(), "study", "study")
+    put(
+        "study_bad_expired",
+        "study",
+        good,
+        "read too late",
+        "StaleError",
+        now="2026-12-01T00:00:01Z",
+    )
+    put(
+        "study_bad_not-yet",
+        "study",
+        good,
+        "read too early",
+        "StaleError",
+        now="2025-12-31T23:54:00Z",
+    )
+    put(
+        "study_bad_other-audience",
+        "study",
+        good,
+        "meant for others",
+        "WrongAudienceError",
+        reader="west",
+    )
+
+
+def _b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+if __name__ == "__main__":
+    main()
