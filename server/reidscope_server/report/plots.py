@@ -200,7 +200,7 @@ def _curve(axes: Axes, rows: Sequence[Identification]) -> None:
     axes.plot(places, [row.rate for row in rows], color=VERMILLION, marker="o", linewidth=2)
     for place, row in zip(places, rows, strict=True):
         axes.plot((place, place), (row.low, row.high), color=VERMILLION, linewidth=1.4)
-        axes.annotate(percent(row.rate), (place, row.rate), (6, 5), textcoords="offset points")
+        axes.annotate(percent(row.rate), (place, row.rate), (7, 3), textcoords="offset points")
     axes.plot(
         places,
         [1 / row.gallery_size for row in rows],
@@ -223,7 +223,7 @@ def _curve(axes: Axes, rows: Sequence[Identification]) -> None:
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xlabel("faces in the gallery")
-    axes.set_title("Unmodified scans")
+    axes.set_title("Unmodified scans", pad=14)
 
 
 def _by_arm(axes: Axes, rows: Sequence[Identification]) -> None:
@@ -246,7 +246,7 @@ def _by_arm(axes: Axes, rows: Sequence[Identification]) -> None:
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     _rows(axes, [_short(row.arm, 15) for row in rows])
     axes.set_xlabel("people found")
-    axes.set_title(f"Every arm, {size:,} faces")
+    axes.set_title(f"Every arm, {size:,} faces", pad=14)
 
 
 def _tile(
