@@ -9,6 +9,7 @@ SITES ?= 3
 EPSILON ?= 2
 ARMS ?= blur,quickshear
 ARGS ?=
+WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 1
 export FLWR_TELEMETRY_ENABLED := 0
@@ -36,10 +37,10 @@ lint: install
 	$(BIN)/lint-imports
 
 check: install
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
 
 test: lint
-	$(BIN)/pytest -q --durations=15
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --durations=15
 
 clean:
 	rm -rf $(VENV) demo-output build dist

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reidscope_protocols.desk import Handler
+from reidscope_protocols.desk import Desk, Handler
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import peek_type
 from reidscope_protocols.errors import NotReadyError, UnsupportedError
@@ -32,6 +32,7 @@ Home = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _DEFAULT_HOME = Path("reidscope-server-home")
 _POLL_SECONDS = 1.0
+_ABSENCE_SECONDS = 20.0
 
 app = typer.Typer(
     help="Coordinate a study: no image, embedding or exact count ever comes here.",
@@ -133,6 +134,7 @@ def collect(
     """Start the rounds of a study and wait until every site has answered for good."""
     ask(home, "collect", {"study": study})
     deadline = time.monotonic() + timeout
+    last_alive = time.monotonic()
     with progress("sites that answered") as tell:
         while True:
             standings = ask(home, "status", {"study": study})["sites"]
@@ -140,6 +142,15 @@ def collect(
             tell(done, len(standings))
             if done == len(standings):
                 break
+            if _daemon_runs(home):
+                last_alive = time.monotonic()
+            elif time.monotonic() - last_alive > _ABSENCE_SECONDS:
+                raise NotReadyError(
+                    "collect",
+                    got=f"{done} of {len(standings)} sites, and no running coordinator",
+                    expected="`reidscope-server up` in another terminal",
+                    do="start it: the round goes on where it was",
+                )
             if time.monotonic() > deadline:
                 raise NotReadyError(
                     "collect",
@@ -150,6 +161,11 @@ def collect(
             time.sleep(_POLL_SECONDS)
     released = sum(standing["released"] for standing in standings)
     say(f"{released} of {len(standings)} sites released a table")
+
+
+def _daemon_runs(home: Path) -> bool:
+    with Desk(home).claim() as held:
+        return not held
 
 
 @app.command()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,19 @@ def processes_about(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_stops_every_process_that_it_started(
-    tmp_path: Path, blow: signal.Signals
+def interrupt(demo: subprocess.Popen[bytes], _: Path) -> None:
+    demo.send_signal(signal.SIGINT)
+
+
+def kill_the_coordinator(_: subprocess.Popen[bytes], out: Path) -> None:
+    for process in processes_about(out / "coordinator"):
+        if b"\0up\0" in (Path("/proc") / str(process) / "cmdline").read_bytes():
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("blow", "code"), [(interrupt, 130), (kill_the_coordinator, 75)])
+def test_a_demo_that_is_interrupted_or_fails_stops_every_process_that_it_started(
+    tmp_path: Path, blow: Callable[[subprocess.Popen[bytes], Path], None], code: int
 ) -> None:
     out = tmp_path / "out"
     with (tmp_path / "log").open("w") as log:
@@ -45,11 +56,11 @@ def test_an_interrupted_demo_stops_every_process_that_it_started(
         try:
             wait_until(
                 "running agent",
-                lambda: "study received" in (tmp_path / "log").read_text(),
+                lambda: "calibration kept" in (tmp_path / "log").read_text(),
                 seconds=180,
             )
-            demo.send_signal(blow)
-            assert demo.wait(60) == 130
+            blow(demo, out)
+            assert demo.wait(240) == code
         finally:
             demo.kill()
     time.sleep(0.5)
