@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from reidscope_protocols.database import open_database, transaction
 from reidscope_protocols.errors import LedgerError
+
+__all__ = ["connect", "file_system_of", "transaction"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS person (
@@ -59,29 +60,7 @@ def connect(path: Path) -> sqlite3.Connection:
             expected="a local disk, whose locks and fsync can be trusted",
             do="move the home folder",
         )
-    if not path.exists():
-        path.touch(mode=0o600)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
-    with transaction(connection):
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-    return connection
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, and nobody else writes meanwhile (BEGIN IMMEDIATE)."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        # Broad on purpose: whatever happened (Ctrl-C too), nothing of the block stays.
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+    return open_database(path, _SCHEMA)
 
 
 def file_system_of(folder: Path) -> str:

@@ -110,3 +110,16 @@ def test_every_adr_is_listed() -> None:
 
 def test_the_changelog_keeps_a_privacy_heading() -> None:
     assert "### Privacy" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_privacy_docstring_names_a_section_that_exists() -> None:
+    sections = set(
+        re.findall(r"^## (.+)$", (ROOT / "docs" / "privacy.md").read_text(), flags=re.MULTILINE)
+    )
+    named = {
+        " ".join(name.split())
+        for path in modules()
+        for name in re.findall(r'docs/privacy\.md,\s+"([^"]+)"', path.read_text())
+    }
+    assert len(named) > 5
+    assert named - sections == set()
