@@ -80,14 +80,19 @@ class Studies:
         """
         study = open_envelope(envelope, Study, KeyRing(own_keys(self._home)), role=KeyRole.STUDY)
         study.statement.check_time(datetime.now(UTC))
-        known = {constant.sha256: constant for constant in study.statement.constants}
+        known = {constant.sha256 for constant in study.statement.constants}
         for sha256, content in constants.items():
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise ConstantMismatchError(
                     "constant", got="another sha256", expected=sha256[:16], do="build it again"
                 )
-            if sha256 in known:
-                write_durably(self._home.constants / sha256, content, mode=_PUBLIC)
+            if sha256 not in known:
+                raise ConstantMismatchError(
+                    "constants folder",
+                    got=f"a file with sha256 {sha256[:16]}... that the study does not name",
+                    expected="the very files that the study was drafted with",
+                    do="name the folder that `study new` was given",
+                )
         same = self._connection.execute(
             "SELECT sha256 FROM study WHERE study_id = ?", (study.statement.study_id,)
         ).fetchone()
@@ -98,6 +103,8 @@ class Studies:
                 expected="an id that was never used",
                 do="choose another id: a study never changes once it is open",
             )
+        for sha256, content in constants.items():
+            write_durably(self._home.constants / sha256, content, mode=_PUBLIC)
         with transaction(self._connection):
             self._connection.execute(
                 "INSERT OR IGNORE INTO study (sha256, study_id, envelope, opened_at)"

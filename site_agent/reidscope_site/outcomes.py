@@ -75,7 +75,8 @@ class Outcomes:
             A sealed outcome was altered, or the site key is another one.
         """
         rows = self._connection.execute(
-            "SELECT pseudonym, sealed FROM outcome WHERE study_sha256 = ? ORDER BY pseudonym",
+            "SELECT pseudonym, CAST(sealed AS BLOB) FROM outcome WHERE study_sha256 = ?"
+            " ORDER BY pseudonym",
             (self._study,),
         ).fetchall()
         return tuple(self._open(pseudonym, sealed) for pseudonym, sealed in rows)

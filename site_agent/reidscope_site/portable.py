@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import peek_type
-from reidscope_protocols.errors import InputError, MalformedError
+from reidscope_protocols.errors import ConstantMismatchError, InputError, MalformedError
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Study
 from reidscope_site.agent import Agent
@@ -62,8 +62,10 @@ def import_file(agent: Agent, path: Path) -> Imported:
     ------
     StatementError
         A statement that does not hold.
-    InputError
+    ConstantMismatchError
         Neither a statement nor a constant of any study that is here.
+    InputError
+        The file cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -89,9 +91,9 @@ def import_file(agent: Agent, path: Path) -> Imported:
             if constant.sha256 == sha256:
                 agent.keep_constant(content, constant)
                 return Imported(kind=f"constant {constant.role}", sha256=sha256)
-    raise InputError(
+    raise ConstantMismatchError(
         "import",
-        got=f"a file with sha256 {sha256[:16]}... that is neither a statement nor a known constant",
+        got=f"a file with sha256 {sha256[:16]}... that is no statement and no study's constant",
         expected="a study, a receipt, or a constant of a study that was imported before",
-        do="import the study first, or ask the coordinator which file is meant",
+        do="import the study first, or ask the coordinator for the file that the study names",
     )

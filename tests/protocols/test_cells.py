@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidscope_protocols.cells import LARGEST_TABLE, NOT_ACQUIRED, JointCells, found_in, weights
@@ -21,6 +21,7 @@ def joint_cells(draw: st.DrawFn) -> JointCells:
     return JointCells(anchors=tuple(sorted(anchors)), defacers=tuple(defacers))
 
 
+@settings(max_examples=40, deadline=None)
 @given(joint_cells())
 def test_every_answer_has_its_own_cell_and_every_cell_its_own_answer(cells: JointCells) -> None:
     found = [
@@ -33,6 +34,7 @@ def test_every_answer_has_its_own_cell_and_every_cell_its_own_answer(cells: Join
     assert len(set(cells.labels)) == len(cells.labels)
 
 
+@settings(max_examples=40, deadline=None)
 @given(joint_cells())
 def test_a_label_says_what_put_the_person_there(cells: JointCells) -> None:
     for label in cells.labels[:-1]:
@@ -44,6 +46,7 @@ def test_a_label_says_what_put_the_person_there(cells: JointCells) -> None:
     assert cells.labels[-1] == NOT_ACQUIRED
 
 
+@settings(max_examples=40, deadline=None)
 @given(joint_cells(), st.data())
 def test_a_rate_recomputed_from_labels_alone_is_the_rate_of_the_people(
     cells: JointCells, data: st.DataObject
@@ -71,6 +74,7 @@ def test_a_rate_recomputed_from_labels_alone_is_the_rate_of_the_people(
         assert found == sum(row[number] for _, row in seen)
 
 
+@settings(max_examples=40, deadline=None)
 @given(joint_cells())
 def test_the_number_of_cells_follows_from_the_study_and_from_nothing_else(
     cells: JointCells,

@@ -16,6 +16,8 @@ from reidscope_protocols.study import Study
 
 LINE = re.compile(r"^ {4}((?:[│ ]   )*)(?:[├└]── )?(\w+Error) +(\d+)   \S")
 
+TOKEN = "PLANTED-VALUE"
+
 
 def drawn() -> dict[str, tuple[int, str]]:
     """Name -> exit code and the parent's name, as drawn."""
@@ -95,6 +97,6 @@ def test_an_error_comes_whole_out_of_another_process(kind: type[DescribedError])
 def test_an_error_that_replaces_another_does_not_show_it() -> None:
     """What a parser said could quote a field: it is dropped, not chained."""
     with pytest.raises(errors.MalformedError) as caught:
-        Study.parse(json.dumps({"schema": "-".join(["PLANTED", "TOKEN"])}).encode())
+        Study.parse(json.dumps({"schema": TOKEN}).encode())
     shown = "".join(traceback.format_exception(caught.value))
-    assert "PLANTED-TOKEN" not in shown
+    assert TOKEN not in shown

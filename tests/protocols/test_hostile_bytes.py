@@ -43,7 +43,7 @@ def test_the_untouched_envelope_opens() -> None:
     assert opens(GOOD)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(place=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255))
 def test_an_envelope_with_any_one_byte_changed_is_refused(place: int, byte: int) -> None:
     altered = GOOD[:place] + bytes([byte]) + GOOD[place + 1 :]
@@ -62,14 +62,14 @@ def test_no_other_last_character_of_a_base64_text_opens() -> None:
                 assert opens(altered) == (altered == GOOD)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cut=st.integers(0, len(GOOD) - 1))
 def test_an_envelope_cut_anywhere_is_refused(cut: int) -> None:
     assert not opens(GOOD[:cut])
     assert not opens(GOOD[cut + 1 :])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300) | json_values.map(lambda value: json.dumps(value).encode()))
 @example(b"\xef\xbb\xbf{}")
 @example(b"\xff\xfe{\0}\0")

@@ -202,7 +202,7 @@ def write_series(
         dataset.SOPInstanceUID = generate_uid()
         dataset.PatientID = patient_id
         dataset.PatientName = names or "Doe^Jane"
-        dataset.StudyInstanceUID = series + ".1"
+        dataset.StudyInstanceUID = generate_uid()
         dataset.SeriesInstanceUID = series
         dataset.StudyDate = dataset.SeriesDate = "20200101"
         dataset.SeriesTime = "120000"
@@ -226,6 +226,6 @@ def write_series(
     return tuple(written)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def series() -> Callable[..., tuple[Path, ...]]:
     return write_series

@@ -103,7 +103,7 @@ def test_a_renamed_table_or_a_new_study_draws_on_the_same_account(ledger: Ledger
 
 
 def test_a_study_over_the_cap_of_one_study_is_refused_and_costs_nothing(ledger: Ledger) -> None:
-    with pytest.raises(BudgetExhaustedError, match="2.000000001"):
+    with pytest.raises(BudgetExhaustedError, match=r"2\.000000001"):
         ledger.charge(digest(1), TABLE, loss("2.000000001"), policy())
     assert ledger.spent() == loss("0")
     assert list(ledger.entries()) == []
