@@ -15,12 +15,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reidscope_protocols.durable import write_durably
-from reidscope_protocols.errors import InvariantError, NotReadyError, ReidscopeError
+from reidscope_protocols.errors import (
+    InvariantError,
+    NotReadyError,
+    ReidscopeError,
+    UnsupportedError,
+)
 
 Answer = dict[str, Any]
+S = TypeVar("S")
 Handler = Callable[[str, Mapping[str, Any]], Answer]
 _POLL_SECONDS = 0.1
 _DEFECT = InvariantError(
@@ -119,6 +125,31 @@ class Desk:
                 reply = {"error": str(_DEFECT), "exit_code": _DEFECT.exit_code}
             write_durably(request.with_suffix(".answer"), json.dumps(reply).encode())
         return len(waiting)
+
+
+def dispatch(
+    verbs: Mapping[str, Callable[[S, Mapping[str, Any]], Answer]],
+    subject: S,
+    verb: str,
+    arguments: Mapping[str, Any],
+) -> Answer:
+    """Carry one request out on `subject` with the function that stands for its verb.
+
+    Raises
+    ------
+    UnsupportedError
+        No such verb: the command and the daemon are of two versions.
+    ReidscopeError
+        Whatever the verb refuses.
+    """
+    if verb not in verbs:
+        raise UnsupportedError(
+            "request",
+            got="a verb that this version does not know",
+            expected="one of: " + ", ".join(sorted(verbs)),
+            do="restart the daemon after an update",
+        )
+    return verbs[verb](subject, arguments)
 
 
 def _unwrap(reply: Mapping[str, Any]) -> Answer:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from reidscope_protocols.desk import Answer, Desk
+from reidscope_protocols.desk import Answer, Desk, dispatch
 from reidscope_protocols.enrolment import Invitation
-from reidscope_protocols.errors import UnsupportedError
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.sites import EnrolledSite
@@ -28,18 +27,8 @@ def ask(home: Path, verb: str, arguments: Mapping[str, Any]) -> Answer:
 
 
 def carry_out(coordinator: Coordinator, verb: str, arguments: Mapping[str, Any]) -> Answer:
-    """Carry one request out.
-
-    Raises
-    ------
-    ReidscopeError
-        Whatever the verb refuses.
-    """
-    if verb not in _VERBS:
-        raise UnsupportedError(
-            "request", got="an unknown verb", expected="one of this version", do="update"
-        )
-    return _VERBS[verb](coordinator, arguments)
+    """Carry one request out; see `desk.dispatch`."""
+    return dispatch(_VERBS, coordinator, verb, arguments)
 
 
 def _token(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from reidscope_protocols.desk import Answer, Desk
-from reidscope_protocols.errors import UnsupportedError
+from reidscope_protocols.desk import Answer, Desk, dispatch
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
@@ -33,18 +32,8 @@ def ask(home: Path, verb: str, arguments: Mapping[str, Any]) -> Answer:
 
 
 def carry_out(agent: Agent, verb: str, arguments: Mapping[str, Any]) -> Answer:
-    """Carry one request out.
-
-    Raises
-    ------
-    ReidscopeError
-        Whatever the verb refuses.
-    """
-    if verb not in _VERBS:
-        raise UnsupportedError(
-            "request", got="an unknown verb", expected="one of this version", do="update"
-        )
-    return _VERBS[verb](agent, arguments)
+    """Carry one request out; see `desk.dispatch`."""
+    return dispatch(_VERBS, agent, verb, arguments)
 
 
 def _index(agent: Agent, _: Mapping[str, Any]) -> Answer:
