@@ -87,7 +87,12 @@ def test_unsound_files_end_in_a_code_and_one_line_that_names_none(
     ("arguments", "code", "says"),
     [
         (("--profile", "gold"), 15, "basic or basic-undated"),
-        (("--option", "retain-uids"), 15, "retain_longitudinal_modified_dates"),
+        (("--option", "clean-pixel-data"), 15, "no detector of burned-in text"),
+        (("--option", "retain-everything"), 15, "retain_longitudinal_modified_dates"),
+        (("--option", "retain-longitudinal-full-dates"), 14, "one of the two"),
+        (("--profile", "missing.toml"), 14, "profile file"),
+        (("--vault", "missing/vault"), 14, "folder"),
+        (("--study", " "), 14, "name the study"),
         (("--deface", "blur"), 15, "--deface"),
         (("--key", "missing.key"), 14, "keygen"),
         (("--report", "missing/report.json"), 14, "folder"),

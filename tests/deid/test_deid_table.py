@@ -15,7 +15,8 @@ from reidscope_deid.actions import Action, resolve
 from reidscope_deid.allowed import load_allow_list, load_codes
 from reidscope_deid.explanation import explain
 from reidscope_deid.profile import load_profile, profile_names
-from reidscope_deid.table import OPTIONS, load_table
+from reidscope_deid.table import OPTIONS, load_table, load_types
+from reidscope_deid.words import load_words
 from reidscope_protocols.errors import UnsupportedError
 
 CODES = {"X", "Z", "D", "U", "X/Z", "X/D", "Z/D", "X/Z/D", "X/Z/U*"}
@@ -109,6 +110,63 @@ def test_a_compound_code_is_resolved_so_that_the_element_stays_if_it_may_be_need
     assert resolve(code, vr) is action
 
 
+@pytest.mark.parametrize(
+    ("code", "needed", "action"),
+    [
+        ("X/Z", 3, Action.DROP),
+        ("X/Z", 2, Action.EMPTY),
+        ("X/D", 3, Action.DROP),
+        ("X/D", 1, Action.DUMMY),
+        ("X/Z/D", 3, Action.DROP),
+        ("X/Z/D", 2, Action.EMPTY),
+        ("X/Z/D", 1, Action.DUMMY),
+        ("Z/D", 3, Action.EMPTY),
+        ("Z/D", 2, Action.EMPTY),
+        ("Z/D", 1, Action.DUMMY),
+        # Stricter than the code offers: what keeps the object valid.
+        ("X/D", 2, Action.DUMMY),
+        ("X/Z", 1, Action.EMPTY),
+        # A plain code leaves no choice.
+        ("X", 1, Action.DROP),
+        ("Z", 1, Action.EMPTY),
+        ("D", 3, Action.DUMMY),
+    ],
+)
+def test_a_compound_code_is_resolved_by_the_type_that_the_object_gives_the_attribute(
+    code: str, needed: int, action: Action
+) -> None:
+    assert resolve(code, "LO", needed) is action
+
+
+def test_types_are_known_for_every_class_that_is_taken() -> None:
+    types = load_types()
+    compound = {row.number for row in load_table().rows if "/" in row.basic}
+    assert types.keys() == load_allow_list().sop_classes.keys()
+    for one in types.values():
+        assert compound.issuperset(one.top.keys() | one.nested.keys())
+        assert set(one.top.values()) | set(one.nested.values()) <= {1, 2, 3}
+    pet, ct = (types[f"1.2.840.10008.5.1.4.1.1.{end}".encode()] for end in ("128", "2"))
+    assert (pet.top[0x00080021], ct.top[0x00080021]) == (1, 3)  # Series Date
+
+
+def test_the_tables_of_content_items_and_of_safe_private_attributes_are_whole() -> None:
+    table = load_table()
+    assert len(table.content_items) == 214
+    assert {item.basic for item in table.content_items} == {"X", "D", "X/D"}
+    assert all(set(item.options) <= set(OPTIONS) for item in table.content_items)
+    assert len(table.safe_private) == 87
+    places = {(row.creator, row.group, row.element) for row in table.safe_private}
+    assert len(places) == 87
+    assert all(int(row.group, 16) & 1 and len(row.element) == 2 for row in table.safe_private)
+
+
+def test_the_words_of_a_cleaned_description_are_plain_and_no_names() -> None:
+    words = load_words()
+    assert len(words) > 1000
+    assert all(re.fullmatch(rb"[0-9A-Z]{2,}", word) for word in words)
+    assert words.isdisjoint({b"DOE", b"JANE", b"SMITH", b"MUELLER", b"JAMES", b"HOSPITAL"})
+
+
 def test_every_attribute_of_the_table_does_what_the_table_says() -> None:
     rules = load_profile("basic-undated").rules
     for row in load_table().rows:
@@ -143,10 +201,9 @@ def test_explain_lists_every_row_of_both_files_once() -> None:
 def test_what_is_not_offered_is_refused_with_what_is() -> None:
     with pytest.raises(UnsupportedError, match="basic-undated"):
         load_profile("gold-plated")
-    with pytest.raises(
-        UnsupportedError, match=r"later version.*retain_longitudinal_modified_dates"
-    ):
-        load_profile("basic", ("retain-uids",))
+    for missing in ("clean-pixel-data", "clean_recognizable_visual_features"):
+        with pytest.raises(UnsupportedError, match=r"this version"):
+            load_profile("basic", (missing,))
     with pytest.raises(UnsupportedError, match="another name"):
         load_profile("basic", ("retain-everything",))
     chosen = load_profile("basic-undated", ("retain-longitudinal-modified-dates",))

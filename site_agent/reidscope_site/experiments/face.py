@@ -22,11 +22,13 @@ from reidscope_deid.profile import load_profile
 from reidscope_deid.series import deidentify_files
 from reidscope_protocols.cells import JointCells
 from reidscope_protocols.errors import DeidError, InputError
+from reidscope_site.face.detect import fit
 from reidscope_site.face.evaluate import FaceConstants, classify, read_faces
 from reidscope_site.face.found import coin
 from reidscope_site.face.volume import read_volume
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person
+from reidscope_site.sources.dicom_folder import MALFORMED
 
 _COIN_DOMAIN = b"reidscope/coin/v1"
 _PROFILE = "basic"
@@ -61,15 +63,7 @@ def evaluate(person: Person, study: FaceStudy) -> Outcome:
     folder = Path(tempfile.mkdtemp(dir=study.work))
     try:
         cell = _cell(person, study, folder)
-    except (
-        DeidError,
-        InputError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ):
+    except (DeidError, InputError, *MALFORMED):
         # The person's own data cannot be read as a head: a cell like any other, never an exit.
         cell = study.cells.not_acquired
     except cv2.error as error:
@@ -99,7 +93,7 @@ def _cell(person: Person, study: FaceStudy, folder: Path) -> int:
 
 
 def _read_photo(path: Path) -> NDArray[np.uint8] | None:
-    """Read a photo as RGB, shape (rows, columns, 3); None if it is no picture."""
+    """Read a photo as RGB, (rows, columns, 3), reduced to what is looked at; None if it is none."""
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
         decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
@@ -108,4 +102,4 @@ def _read_photo(path: Path) -> NDArray[np.uint8] | None:
         return None
     if decoded is None:
         return None
-    return np.ascontiguousarray(decoded[:, :, ::-1]).astype(np.uint8)
+    return np.ascontiguousarray(fit(decoded.astype(np.uint8, copy=False))[:, :, ::-1])

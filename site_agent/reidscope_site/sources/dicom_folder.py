@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from reidscope_protocols.errors import NoDicomError
 
@@ -27,9 +27,9 @@ _IDENTITY_TAGS = [
     "SeriesTime",
 ]
 
-UNREADABLE = (
+MALFORMED = (
+    BytesLengthException,
     InvalidDicomError,
-    OSError,
     EOFError,
     ValueError,
     TypeError,
@@ -42,6 +42,9 @@ UNREADABLE = (
     zlib.error,
 )
 """What pydicom raises on bytes that are not what they claim to be."""
+
+UNREADABLE = (*MALFORMED, OSError)
+"""The same, and a file that cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
