@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 30
+_SIGNED_POSITIVE = 0x7FFFFFFF
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
@@ -27,9 +29,13 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")
-    with transaction(connection):
-        for statement in schema.split(";"):
-            connection.execute(statement)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    wanted = zlib.crc32(schema.encode()) & _SIGNED_POSITIVE
+    if version != wanted:
+        with transaction(connection):
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {wanted}")
     return connection
 
 

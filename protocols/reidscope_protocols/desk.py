@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ Answer = dict[str, Any]
 S = TypeVar("S")
 Handler = Callable[[str, Mapping[str, Any]], Answer]
 _POLL_SECONDS = 0.1
+_FORGOTTEN_SECONDS = 900
 _DEFECT = InvariantError(
     "request",
     got="an error that reidscope does not foresee",
@@ -77,7 +78,7 @@ class Desk:
         CarriedOutError
             The daemon met an error; its message and exit code are repeated.
         NotReadyError
-            No answer within `timeout_s`.
+            No answer within `timeout_s`, or the daemon ended in the middle.
         """
         deadline = time.monotonic() + timeout_s
         with self.claim() as held:
@@ -96,6 +97,13 @@ class Desk:
                     if held and request.exists():
                         request.unlink()
                         return handler(verb, arguments)
+                    if held and not answer.exists():
+                        raise NotReadyError(
+                            f"{verb}",
+                            got="a daemon that ended while it was at work on this",
+                            expected="an answer",
+                            do="start it again and look at what it did before asking again",
+                        )
                 time.sleep(_POLL_SECONDS)
         finally:
             request.unlink(missing_ok=True)
@@ -109,6 +117,11 @@ class Desk:
 
     def serve_waiting(self, handler: Handler) -> int:
         """Carry out every request that waits now, and return how many there were."""
+        for answer in self._requests.glob("*.answer"):
+            # Whoever asked gave up: answers can hold exact numbers and must not lie about.
+            with suppress(FileNotFoundError):
+                if time.time() - answer.stat().st_mtime > _FORGOTTEN_SECONDS:
+                    answer.unlink()
         waiting = sorted(self._requests.glob("*.request"))
         for request in waiting:
             try:

@@ -141,7 +141,9 @@ def malformed(what: str, error: ValidationError) -> MalformedError:
     unknown = first["type"] == "extra_forbidden"
     return MalformedError(
         what,
-        got=f"an unknown field {place!r}" if unknown else f"{first['msg'].lower()} at {place!r}",
+        got=f"an unknown field {place!r}"
+        if unknown
+        else f"{_lower_first(first['msg'])} at {place!r}",
         expected="the fields of its schema and no others",
         do="ask its author to correct it",
     )
@@ -190,6 +192,10 @@ class Decision(Statement):
     package_sha256: Sha256
     policy_sha256: Sha256
     nonce: Nonce
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 Count = Annotated[int, Field(ge=-_LARGEST_COUNT, le=_LARGEST_COUNT)]

@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from reidscope_protocols.errors import ReidscopeError
+from reidscope_protocols.errors import ConfigError, InputError, ReidscopeError
+from reidscope_protocols.statements import malformed
 
 INTERRUPTED = 130
 _OUT = Console()
@@ -50,13 +52,29 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
+def _end(error: ReidscopeError) -> NoReturn:
+    _ERR.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(error.exit_code)
+
+
 def run_as_command(app: Callable[[], Any]) -> None:
     """Run a command line: an error becomes its one line and its exit code."""
     try:
         app()
     except ReidscopeError as error:
-        _ERR.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        _end(error)
+    except ValidationError as error:
+        got = malformed("options", error).problem.got
+        _end(ConfigError("options", got=got, expected="what --help says", do="correct them"))
+    except OSError as error:
+        _end(
+            InputError(
+                "file",
+                got=error.strerror or "an error of the operating system",
+                expected="files and folders that can be read and written",
+                do="check the paths that you typed and the space on the disk",
+            )
+        )
     except KeyboardInterrupt:
         _ERR.print("interrupted", markup=False, highlight=False)
         sys.exit(INTERRUPTED)

@@ -10,7 +10,7 @@ import typer
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import sign_payload
-from reidscope_protocols.errors import RefusalError
+from reidscope_protocols.errors import InputError, RefusalError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import Study
@@ -75,7 +75,9 @@ def new(
     ] = "synthetic people",
     minimum_people: Annotated[int, typer.Option(help="Declared people a site.")] = 20,
     minimum_sites: Annotated[int, typer.Option(help="Releases below which no report is made.")] = 1,
-    days: Annotated[int, typer.Option(help="From now until the study closes.")] = 90,
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="From now until the study closes.")
+    ] = 90,
 ) -> None:
     """Write a draft: a study as it would be signed."""
     answers = Answers(
@@ -85,7 +87,7 @@ def new(
         population=population.value,
         sites=_list(sites),
         arms=_list(arms),
-        anchors=tuple(int(size) for size in _list(anchors)),
+        anchors=_numbers(anchors, "anchors"),
         epsilon=PrivacyLoss.from_decimal(epsilon),
         reference_people=reference_people,
         minimum_declared_people=minimum_people,
@@ -108,7 +110,7 @@ def plan_command(
 ) -> None:
     """Say how wide every interval will be; refuse a study that would answer nothing."""
     study = Study.parse(draft_file.read_bytes())
-    planned = plan(study, [int(count) for count in _list(people)])
+    planned = plan(study, _numbers(people, "people"))
     rows = [
         {
             "kind": row.kind,
@@ -194,6 +196,18 @@ def status(
     columns = ("site", "decision", "answer", "released")
     rows = [[row[column] for column in columns] for row in answer["sites"]]
     show_table(f"{answer['study']} (closes {answer['closes']})", columns, rows)
+
+
+def _numbers(text: str, what: str) -> tuple[int, ...]:
+    words = _list(text)
+    if not words or not all(word.isascii() and word.isdigit() for word in words):
+        raise InputError(
+            what,
+            got="something that is no whole number, or nothing",
+            expected="whole numbers separated by commas",
+            do=f"correct --{what}",
+        )
+    return tuple(int(word) for word in words)
 
 
 def _list(text: str) -> tuple[str, ...]:

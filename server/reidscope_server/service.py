@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 from cryptography import x509
@@ -58,7 +59,8 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
         del request
         with Coordinator.opened(self._home) as coordinator:
             site = _peer_site(coordinator, context)
-            return reidscope_pb2.Envelopes(dsse=coordinator.studies.envelopes_for(site))
+            with refused(context):
+                return reidscope_pb2.Envelopes(dsse=coordinator.studies.envelopes_for(site))
 
     def Receipts(  # noqa: N802  # the name stands in the .proto
         self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
@@ -67,7 +69,8 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
         del request
         with Coordinator.opened(self._home) as coordinator:
             site = _peer_site(coordinator, context)
-            return reidscope_pb2.Envelopes(dsse=coordinator.studies.receipts_for(site))
+            with refused(context):
+                return reidscope_pb2.Envelopes(dsse=coordinator.studies.receipts_for(site))
 
     def Decide(  # noqa: N802  # the name stands in the .proto
         self, request: reidscope_pb2.Envelope, context: grpc.ServicerContext
@@ -75,10 +78,8 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
         """Take a decision of the calling site."""
         with Coordinator.opened(self._home) as coordinator:
             site = _peer_site(coordinator, context)
-            try:
+            with refused(context):
                 coordinator.studies.take_decision(request.dsse, site)
-            except ReidscopeError as error:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"refused-{error.exit_code}")
             return reidscope_pb2.Accepted()
 
     def Constant(  # noqa: N802  # the name stands in the .proto
@@ -87,12 +88,22 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
         """Stream a public file that some study names."""
         with Coordinator.opened(self._home) as coordinator:
             _peer_site(coordinator, context)
-            content = coordinator.constant(request.sha256)
+            with refused(context):
+                content = coordinator.constant(request.sha256)
         if content is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such constant")
             return
         for start in range(0, len(content), CONSTANT_CHUNK):
             yield reidscope_pb2.Chunk(data=content[start : start + CONSTANT_CHUNK])
+
+
+@contextmanager
+def refused(context: grpc.ServicerContext) -> Iterator[None]:
+    """End the call with a number where something is refused: no text of ours goes out."""
+    try:
+        yield
+    except ReidscopeError as error:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"refused-{error.exit_code}")
 
 
 def enrolment_server(home: ServerHome) -> grpc.Server:

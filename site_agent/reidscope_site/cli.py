@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.enrolment import Invitation
-from reidscope_protocols.errors import ConfigError, InputError, WrongAudienceError
-from reidscope_protocols.statements import malformed
+from reidscope_protocols.errors import ConfigError, WrongAudienceError
 from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_site import enrol as enrolment
@@ -77,25 +75,19 @@ def init(
 ) -> None:
     """Make a site's home: configuration, policy and keys."""
     populations = population or [Population.PATIENTS, Population.VOLUNTEERS]
-    try:
-        config = SiteConfig(
-            name=name,
-            dicom=str(dicom.resolve()),
-            photos=str(photos.resolve()),
-            links=str(links.resolve()),
-        )
-        policy = Policy(
-            declared_people=declared_people,
-            epsilon_per_study=epsilon_per_study,
-            epsilon_lifetime=epsilon_lifetime,
-            populations=tuple(each.value for each in populations),
-            roles=tuple(role or ["data protection officer"]),
-        )
-    except ValidationError as error:
-        got = malformed("init", error).problem.got
-        raise ConfigError(
-            "init", got=got, expected="its documented options", do="see --help"
-        ) from None
+    config = SiteConfig(
+        name=name,
+        dicom=str(dicom.resolve()),
+        photos=str(photos.resolve()),
+        links=str(links.resolve()),
+    )
+    policy = Policy(
+        declared_people=declared_people,
+        epsilon_per_study=epsilon_per_study,
+        epsilon_lifetime=epsilon_lifetime,
+        populations=tuple(each.value for each in populations),
+        roles=tuple(role or ["data protection officer"]),
+    )
     new = Home(home)
     write_new_home(new, config, policy)
     enrolment.make_keys(new)
@@ -123,12 +115,7 @@ def enroll(
 ) -> None:
     """Become a site: over the wire with the invitation's token, or by files."""
     existing = Home.existing(home)
-    try:
-        invited = Invitation.parse(invitation.read_bytes())
-    except OSError:
-        raise InputError(
-            "invitation", got="a file that cannot be read", expected="one", do="check the file"
-        ) from None
+    invited = Invitation.parse(invitation.read_bytes())
     if ca_sha256 and ca_sha256.lower().replace(":", "") != invited.ca_sha256:
         raise WrongAudienceError(
             "invitation",
@@ -178,7 +165,11 @@ def index(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
         show_json(answer)
         return
     excluded = ", ".join(f"{count} {reason}" for reason, count in answer["excluded"].items())
-    say(f"indexed {answer['people']} people; excluded: {excluded or 'nobody'}")
+    skipped = answer["skipped_files"]
+    say(
+        f"indexed {answer['people']} people; excluded: {excluded or 'nobody'}"
+        + (f"; {skipped} files are no DICOM images with a PatientID" if skipped else "")
+    )
 
 
 @app.command()

@@ -94,12 +94,9 @@ def _cell(person: Person, study: FaceStudy, folder: Path) -> int:
 
 def _read_photo(path: Path) -> NDArray[np.uint8] | None:
     """Read a photo as RGB, (rows, columns, 3), reduced to what is looked at; None if it is none."""
-    try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    except (OSError, cv2.error):
-        # The photo is the person's own data: unreadable means not acquired, whoever else is here.
-        return None
+    # A disk that fails goes up: it is nobody's cell. What is no picture is this person's.
+    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if decoded is None:
         return None
     return np.ascontiguousarray(fit(decoded.astype(np.uint8, copy=False))[:, :, ::-1])

@@ -90,7 +90,7 @@ def read_volume(files: Sequence[Path]) -> Volume:
             raise _unusable(problem or SeriesProblem.ONE_SLICE)
         order = np.argsort(slice_offsets(headers) @ normal(headers[0]), kind="stable")
         slices = np.stack([_intensities(datasets[index]) for index in order])
-    except (InvalidDicomError, OSError, ValueError, AttributeError, RuntimeError) as error:
+    except (InvalidDicomError, ValueError, AttributeError, RuntimeError) as error:
         # pydicom's own errors for a file or pixel data that it cannot decode
         raise _unusable(SeriesProblem.UNSUPPORTED) from error
     if not np.isfinite(slices).all():
