@@ -1,8 +1,9 @@
 """What can be done with an element, and how a code of the standard becomes one thing to do.
 
-A compound code leaves the choice to the type that the object's definition gives the attribute. We
-choose the one that keeps every object valid whatever the type: D where the code offers it, else Z;
-both leave nothing of the value. An element that is absent is never added.
+A compound code leaves the choice to the type that the object's definition gives the attribute.
+Where types.json knows the type, the least that the type asks for is kept: nothing for 3, an empty
+value for 2, a dummy for 1. Where it does not, D if the code offers it, else Z, which keeps every
+object valid. An element that is absent is never added.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ class Action(StrEnum):
     KEEP = "keep"
     WALK = "walk"
     CODES = "codes"
+    CONTENT = "content"
+    TEXT = "text"
+    CLEAN = "clean"
+    AGE = "age"
+    ZONE = "zone"
+    UID = "uid"
     SHIFT = "shift"
     EMPTY = "empty"
     DUMMY = "dummy"
@@ -47,6 +54,10 @@ class Rule:
         Row of the allow-list, where there is one.
     why : str
         For `explain`.
+    otherwise : Action
+        DROP, EMPTY or DUMMY: for a value that may not stay.
+    local_codes : bool
+        Whether codes that are not public stay, if their words name nobody.
     """
 
     tag: int
@@ -55,6 +66,8 @@ class Rule:
     vrs: frozenset[bytes]
     kept: KeptAttribute | None
     why: str
+    otherwise: Action = Action.DROP
+    local_codes: bool = False
 
 
 _DUMMIES = {
@@ -87,7 +100,7 @@ def dummy(vr: bytes) -> bytes:
     return _DUMMIES.get(vr.decode("ascii"), _TEXT_DUMMY)
 
 
-def resolve(code: str, vr: str) -> Action:
+def resolve(code: str, vr: str, needed: int | None = None) -> Action:
     """One action for one code of the Basic profile.
 
     Parameters
@@ -96,13 +109,28 @@ def resolve(code: str, vr: str) -> Action:
         Such as ``X``, ``Z/D`` or ``X/Z/U*``.
     vr : str
         VR of the attribute.
+    needed : int, optional
+        Its type in the object: 1, 2 or 3; not known if not given.
 
     Returns
     -------
     Action
-        DROP only for a plain X.
+        DROP for X, alone or where the object does not ask for the attribute. References to
+        instances (U*) are always walked, so that what referred to each other still does.
     """
     choices = code.split("/")
+    if needed is not None and len(choices) > 1 and "U*" not in choices:
+        return _resolve(_least(choices, needed), vr)
+    return _resolve(choices, vr)
+
+
+def _least(choices: list[str], needed: int) -> list[str]:
+    """Say which of the choices does no more than the type asks for; the next stricter if none."""
+    order = {1: "DZX", 2: "ZDX", 3: "XZD"}[needed]
+    return [next(choice for choice in order if choice in choices)]
+
+
+def _resolve(choices: list[str], vr: str) -> Action:
     if "U*" in choices:
         return Action.WALK
     if vr == "UI" and ({"U", "D"} & set(choices)):

@@ -27,6 +27,8 @@ _FORMS = {
 }
 _SIZES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4, "UV": 8, "SV": 8}
 _BULK = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
+JUDGED_VRS = frozenset(_FORMS) | frozenset(_SIZES)
+"""VRs whose values have a form that leaves no room for a name."""
 _TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "PN", "UR", "AE", "AS"})
 
 
@@ -126,6 +128,21 @@ def load_allow_list() -> AllowList:
             for row in document["sop_classes"]
         },
     )
+
+
+@cache
+def load_content_attributes() -> Mapping[int, KeptAttribute]:
+    """Load what is kept in content items besides, where structured content is cleaned; by tag."""
+    document = json.loads(files("reidscope_deid").joinpath("data/keep.json").read_text("utf-8"))
+    return {one.tag: one for one in map(_kept, document["content_attributes"])}
+
+
+@cache
+def load_content_values() -> frozenset[int]:
+    """Load the tags that hold the value of a content item."""
+    document = json.loads(files("reidscope_deid").joinpath("data/keep.json").read_text("utf-8"))
+    marked = [row["tag"] for row in document["content_attributes"] if row.get("value")]
+    return frozenset(int(tag, 16) for tag in (*document["content_values"], *marked))
 
 
 @cache

@@ -132,7 +132,7 @@ class _Originals:
         read = [one for path in paths if (one := read_original(path, profile)) is not None]
         identifiers = {value: tag for one in read for value, tag in one.identifiers.items()}
         common = {value for one in read for value in one.kept_values}
-        public = _public_text(profile)
+        public = b"\n".join((_public_text(profile), *(v for one in read for v in one.retained)))
         return cls(
             profile=profile,
             by_pixels=_by_pixels(read),
@@ -162,7 +162,7 @@ class _Originals:
         old = self.by_pixels.get(place)
         if old is None:
             return False
-        _compare(old, new, forward, found, modified=self.profile.dates == "MODIFIED")
+        _compare(old, new, forward, found, modified=self.profile.calendar.moves)
         return True
 
 
@@ -200,7 +200,9 @@ def _compare(
     old: Original, new: Original, forward: dict[bytes, bytes], found: Found, *, modified: bool
 ) -> None:
     for place, value in new.dates.items():
-        if modified and value and old.dates.get(place) == value:
+        # A first of January may be as it was where only years are written.
+        first = value[4:] == b"0101"
+        if modified and value and not first and old.dates.get(place) == value:
             found[place[-1], Finding.DATE_UNCHANGED] += 1
     for place, uid in new.uids.items():
         before = old.uids.get(place)

@@ -1,4 +1,4 @@
-"""`reidscope-deid`: run, verify, explain, keygen."""
+"""`reidscope-deid`: run, verify, explain, keygen, reidentify."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from reidscope_deid.audit import AuditReport, audit_output
-from reidscope_deid.explanation import explain
+from reidscope_deid.explanation import explain, summary
 from reidscope_deid.keys import generate_key, load_key
 from reidscope_deid.profile import load_profile
+from reidscope_deid.profile_file import profile_text
 from reidscope_deid.tree import deidentify_tree
+from reidscope_deid.vault import Vault
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import (
     ConfigError,
@@ -41,10 +43,17 @@ app = typer.Typer(
 _out = Console()
 _err = Console(stderr=True)
 
-ProfileName = Annotated[str, typer.Option("--profile", help="Profile: basic or basic-undated.")]
+ProfileName = Annotated[
+    str,
+    typer.Option("--profile", help="A shipped profile's name, or the path of your own (.toml)."),
+]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="A further option of PS3.15; repeatable.")
 ]
+AsFile = Annotated[
+    bool, typer.Option("--file", help="Print the profile's own file, to copy and change.")
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -58,6 +67,13 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     deface: Annotated[str | None, typer.Option("--deface", help="Not offered yet.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     report: Annotated[Path | None, typer.Option("--report", help="JSON record to write.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Option("--study", help="Use this study's own key: unlinkable to other studies."),
+    ] = None,
+    vault: Annotated[
+        Path | None, typer.Option("--vault", help="Encrypted file of who is who, to add to.")
+    ] = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """De-identify every DICOM file below IN into OUT."""
@@ -71,6 +87,10 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     rules, site_key = load_profile(profile, tuple(option or ())), load_key(key)
     if report is not None and not report.parent.is_dir():
         raise ConfigError("--report", got="no such folder", expected="a folder", do="make it first")
+    register = None if vault is None else Vault(vault, site_key)
+    people: dict[str, str] = {}
+    if register is not None:
+        register.check()
     columns = (
         TextColumn("de-identifying"),
         BarColumn(),
@@ -79,14 +99,20 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     )
     with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as bar:
         task = bar.add_task("files", total=None)
-        record = deidentify_tree(
-            source,
-            out,
-            key=site_key,
-            profile=rules,
-            jobs=jobs,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        try:
+            record = deidentify_tree(
+                source,
+                out,
+                key=site_key if study is None else site_key.for_study(study),
+                profile=rules,
+                jobs=jobs,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                met=people.__setitem__,
+            )
+        finally:
+            # However the run ended: what stands in OUT can be named again.
+            if register is not None and people:
+                register.add(people)
     if report is not None:
         write_durably(report, _json(record.document()).encode())
     if as_json:
@@ -109,6 +135,7 @@ def verify(
         Path | None, typer.Option("--against", help="Folder of the originals.")
     ] = None,
     profile: ProfileName = "basic",
+    option: Options = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Read every file below OUT again with another reader, and compare with the originals."""
@@ -118,7 +145,7 @@ def verify(
             "the folder to verify", got="no file", expected="what run wrote", do="name another"
         )
     originals = None if against is None else _below(against)
-    report = audit_output(outputs, originals, profile=load_profile(profile))
+    report = audit_output(outputs, originals, profile=load_profile(profile, tuple(option or ())))
     if as_json:
         _out.print_json(_json(report.document()))
     else:
@@ -136,10 +163,15 @@ def verify(
 def explain_command(
     profile: ProfileName = "basic",
     option: Options = None,
+    source: AsFile = False,  # noqa: FBT002 - a flag of the command line
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Print what a profile does with each attribute; what is not listed is dropped."""
-    rows = explain(load_profile(profile, tuple(option or ())))
+    rules = load_profile(profile, tuple(option or ()))
+    if source:
+        _out.print(profile_text(profile), markup=False, highlight=False, soft_wrap=True, end="")
+        return
+    rows = explain(rules)
     if as_json:
         _out.print_json(_json([row.document() for row in rows]))
         return
@@ -147,7 +179,7 @@ def explain_command(
     for row in rows:
         grid.add_row(row.tag, row.name, row.action, row.why)
     _out.print(grid)
-    _out.print("Everything else, private elements too, is dropped at any depth.")
+    _out.print(" ".join(summary(rules)), soft_wrap=True)
 
 
 @app.command()
@@ -157,6 +189,17 @@ def keygen(file: Annotated[Path, typer.Argument(metavar="FILE", help="New file."
     _out.print(
         "A new key, readable by you alone. Back it up: without it nobody can be linked again."
     )
+
+
+@app.command()
+def reidentify(
+    pseudonym: Annotated[str, typer.Argument(metavar="PSEUDONYM", help="P-... of an output.")],
+    vault: Annotated[Path, typer.Option("--vault", help="Vault file that run wrote.")],
+    key: Annotated[Path, typer.Option("--key", help="Key file of that run.")],
+) -> None:
+    """Print the patient ID that a pseudonym stands for: for the site alone."""
+    identity = Vault(vault, load_key(key)).find(pseudonym)
+    _out.print(identity, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

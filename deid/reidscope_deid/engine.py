@@ -10,22 +10,28 @@ depth. Files, file meta information and transfer syntaxes are `part10`'s busines
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from reidscope_deid.actions import Action, Rule, dummy
-from reidscope_deid.allowed import load_codes
-from reidscope_deid.dates import keep_tm, shift_da, shift_dt
+from reidscope_deid.ages import age
+from reidscope_deid.allowed import load_codes, load_content_values
+from reidscope_deid.content import concept_names, may_stay
+from reidscope_deid.dates import is_zone
 from reidscope_deid.elements import Element, read_elements, read_items
 from reidscope_deid.encoding import LONG_VRS, SEQUENCE_DELIMITER, UNDEFINED, Encoding
+from reidscope_deid.private import Blocks, is_creator
 from reidscope_deid.reasons import QuarantinedError, Reason
+from reidscope_deid.uids import is_uid
+from reidscope_deid.words import clean, retained
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from reidscope_deid.elements import Buffer
-    from reidscope_deid.profile import Profile
+    from reidscope_deid.profile import Profile, Rules
     from reidscope_deid.pseudonyms import Person
     from reidscope_deid.uids import UidMap
 
@@ -36,7 +42,9 @@ _PIXEL_GROUP = 0x7FE0
 _CODE_VALUE, _CODE_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _TRAILING_PADDING = 0xFFFCFFFC
 _PADDING = b" \0"
-_SHORT_LIMIT = 0xFFFF
+_JUDGED = frozenset({Action.TEXT, Action.CLEAN, Action.AGE, Action.ZONE, Action.UID})
+_SUBSTITUTES = frozenset({Action.EMPTY, Action.DUMMY})
+_CODE_VRS = {_CODE_VALUE: b"SH", _CODE_SCHEME: b"SH", _CODE_MEANING: b"LO"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +58,13 @@ class Rewriter:
     encoding : Encoding
         How the data set is written, in and out.
     profile : Profile
-        The rules.
+        What is done.
+    rules, nested : mapping
+        Its rules for this class: at the top level, and in sequences.
     person : Person
         Whose file it is.
+    known : frozenset of bytes
+        Words of the file's own identifiers; empty where no text is kept.
     uids : UidMap
         New UIDs.
     tally : Counter
@@ -62,7 +74,10 @@ class Rewriter:
     data: Buffer
     encoding: Encoding
     profile: Profile
+    rules: Rules
+    nested: Rules
     person: Person
+    known: frozenset[bytes]
     uids: UidMap
     tally: Counter[tuple[int | str, str]]
 
@@ -80,13 +95,16 @@ class Rewriter:
             Malformed below the top level, too deep, or an element twice.
         """
         declared: dict[int, list[Piece]] = {tag: [value] for tag, value in self._declaration()}
-        written = [pair for pair in self._level(elements, depth=0) if pair[0] not in declared]
+        written = [
+            pair for pair in self._level(elements, self.rules, depth=0) if pair[0] not in declared
+        ]
         written.extend(declared.items())
         written.sort(key=itemgetter(0))
         return [piece for _, pieces in written for piece in pieces]
 
-    def _level(self, elements: list[Element], *, depth: int) -> list[Written]:
-        rules, tally = self.profile.rules, self.tally
+    def _level(self, elements: list[Element], rules: Rules, *, depth: int) -> list[Written]:
+        tally = self.tally
+        blocks = Blocks() if self.profile.retains_private else None
         written: list[Written] = []
         last = -1
         for element in elements:
@@ -98,7 +116,8 @@ class Rewriter:
             last = tag
             rule = rules.get(tag)
             if rule is None:
-                tally[self._label(tag), "drop"] += 1
+                if blocks is None or not self._safe_private(blocks, element, written):
+                    tally[self._label(tag), "drop"] += 1
                 continue
             pieces = self._apply(rule, element, depth)
             if pieces is not None:
@@ -115,16 +134,23 @@ class Rewriter:
         if action is Action.KEEP:
             return self._keep(rule, element, depth)
         self.tally[rule.tag, action.value] += 1
-        if action is Action.WALK or action is Action.CODES:
+        if action is Action.WALK or action is Action.CODES or action is Action.CONTENT:
             if element.vr and element.vr != b"SQ":
                 return None
             return [self._sequence(rule, element, depth)]
+        if action in _JUDGED:
+            return self._judged(rule, element)
         if element.undefined and rule.vr != b"SQ":
             return [self.encoding.element(rule.tag, rule.vr, b"")]
         return [self.encoding.element(rule.tag, rule.vr, self._replaced(rule, element))]
 
     def _keep(self, rule: Rule, element: Element, depth: int) -> list[Piece] | None:
         kept, vr = rule.kept, element.vr
+        # From an archive that did not know the element: its bytes are little endian (PS3.5 6.2.2),
+        # and are judged and written as what the element is.
+        unknown = vr == b"UN" and len(rule.vrs) == 1 and self.encoding.little
+        if unknown and kept is not None and not kept.is_bulk:
+            vr = rule.vr
         if (
             kept is None
             or (vr and vr not in rule.vrs)
@@ -140,9 +166,61 @@ class Rewriter:
             self.tally[rule.tag, Action.EMPTY.value] += 1
             substitute = kept.otherwise if length else b""
             return [self.encoding.element(rule.tag, vr or rule.vr, substitute)]
-        if length & 1 or vr in LONG_VRS:
+        if length & 1 or vr in LONG_VRS or unknown:
             return [self.encoding.element(rule.tag, vr or rule.vr, value)]
         return [self.data[element.start : element.end]]
+
+    def _judged(self, rule: Rule, element: Element) -> list[Piece] | None:
+        """Value that stays only if it can be judged; else what the Basic profile leaves."""
+        sound = not element.undefined and (not element.vr or element.vr in rule.vrs)
+        value = self.data[element.value : element.stop] if sound else b""
+        action = rule.action
+        if action is Action.CLEAN:
+            new = clean(value, self.known)
+        elif action is Action.TEXT:
+            new = retained(value, rule.vr, self.known)
+        elif action is Action.AGE:
+            new = age(value, cap_at_90=self.profile.cap_at_90)
+        elif action is Action.ZONE:
+            new = value.strip(_PADDING) if is_zone(value) else b""
+        else:
+            plain = value.strip(_PADDING)
+            new = plain if is_uid(plain) else b""
+        if new:
+            return [self.encoding.element(rule.tag, rule.vr, new)]
+        self.tally[rule.tag, rule.otherwise.value] += 1
+        if rule.otherwise not in _SUBSTITUTES:
+            return None
+        filled = rule.otherwise is Action.DUMMY and element.stop != element.value
+        return [self.encoding.element(rule.tag, rule.vr, dummy(rule.vr) if filled else b"")]
+
+    def _safe_private(self, blocks: Blocks, element: Element, written: list[Written]) -> bool:
+        """Copy a private element that the standard knows to be safe, behind its creator."""
+        tag = element.tag
+        if not tag >> 16 & 1:
+            return False
+        if is_creator(tag):
+            blocks.reserve(tag, self.data[element.value : element.stop])
+            return False
+        found = blocks.find(tag)
+        if found is None or element.undefined:
+            return False
+        creator, kept = found
+        vr = min(kept.vrs).encode("ascii")
+        # Archives that do not know private elements make them UN, in little endian (PS3.5 6.2.2).
+        sound = (b"", vr, b"UN") if self.encoding.little else (b"", vr)
+        value = self.data[element.value : element.stop]
+        if element.vr not in sound or not kept.keeps(value):
+            return False
+        if vr == b"CS" and not retained(value, vr, self.known):
+            return False
+        place = blocks.creator_tag(tag)
+        if all(other != place for other, _ in written):
+            written.append((place, [self.encoding.element(place, b"LO", creator)]))
+            written.sort(key=itemgetter(0))
+        self.tally["private", Action.KEEP.value] += 1
+        written.append((tag, [self.encoding.element(tag, vr, value)]))
+        return True
 
     def _bulk(self, rule: Rule, element: Element, length: int) -> list[Piece]:
         vr = element.vr or rule.vr
@@ -164,32 +242,66 @@ class Rewriter:
         value = self.data[element.value : element.stop]
         if action is Action.REMAP:
             return self.uids(value)
-        if rule.vr == b"TM":
-            return keep_tm(value)
-        shift = shift_da if rule.vr == b"DA" else shift_dt
-        return shift(value, self.person.shift_days)
+        return self.profile.calendar.written(value, rule.vr, self.person.shift_days)
 
     def _sequence(self, rule: Rule, element: Element, depth: int) -> bytes:
         items = read_items(self.data, element, self.encoding, depth=depth + 1)
-        rewrite = self._code_items if rule.action is Action.CODES else self._walked_items
+        rewrite: Callable[[Iterator[list[Element]], int], Iterator[bytes]] = self._walked_items
+        if rule.action is Action.CODES:
+            rewrite = partial(self._code_items, local_codes=rule.local_codes)
+        elif rule.action is Action.CONTENT:
+            rewrite = self._content_items
         content = b"".join(self.encoding.item(item) for item in rewrite(items, depth + 1))
         return self.encoding.element(rule.tag, b"SQ", content)
 
     def _walked_items(self, items: Iterator[list[Element]], depth: int) -> Iterator[bytes]:
         for elements in items:
-            written = self._level(elements, depth=depth)
-            yield b"".join(piece for _, pieces in written for piece in pieces)
+            yield _joined(self._level(elements, self.nested, depth=depth))
 
-    def _code_items(self, items: Iterator[list[Element]], _depth: int) -> Iterator[bytes]:
-        """Items whose code is public, in public words; other codes and words are not copied."""
+    def _content_items(self, items: Iterator[list[Element]], depth: int) -> Iterator[bytes]:
+        """Content items that name their concept in public words and still have their value."""
+        rules = self.nested
         for elements in items:
-            values = {
-                one.tag: self.data[one.value : one.stop].strip(_PADDING)
-                for one in elements
-                if one.tag in (_CODE_VALUE, _CODE_SCHEME)
-            }
-            value, scheme = values.get(_CODE_VALUE, b""), values.get(_CODE_SCHEME, b"")
+            concepts = [
+                self._codes(one)[:2]
+                for element in elements
+                if element.tag in concept_names() and element.vr in (b"", b"SQ")
+                for one in read_items(self.data, element, self.encoding, depth=depth + 1)
+            ]
+            written = self._level(elements, rules, depth=depth)
+            named = len(concepts) == 1 and may_stay(concepts[0], self.profile.options)
+            if named and any(self._has_value(tag, pieces, rules) for tag, pieces in written):
+                yield _joined(written)
+            else:
+                self.tally["content", "drop"] += 1
+
+    def _has_value(self, tag: int, pieces: list[Piece], rules: Rules) -> bool:
+        if tag not in load_content_values():
+            return False
+        return sum(map(len, pieces)) > len(self.encoding.header(tag, rules[tag].vr, 0))
+
+    def _codes(self, elements: list[Element]) -> tuple[bytes, bytes, bytes]:
+        """Scheme, value and meaning of one item, as the file has them."""
+        values = {
+            one.tag: self.data[one.value : one.stop].strip(_PADDING)
+            for one in elements
+            if one.tag in _CODE_VRS
+        }
+        found = (values.get(tag, b"") for tag in (_CODE_SCHEME, _CODE_VALUE, _CODE_MEANING))
+        scheme, value, meaning = found
+        return scheme, value, meaning
+
+    def _code_items(
+        self, items: Iterator[list[Element]], _depth: int, *, local_codes: bool
+    ) -> Iterator[bytes]:
+        """Items whose code is public, in public words; other codes only where an option says."""
+        for elements in items:
+            scheme, value, own = self._codes(elements)
             meaning = load_codes().get((scheme, value))
+            if meaning is None and local_codes:
+                parts = zip((scheme, value, own), (b"SH", b"SH", b"LO"), strict=True)
+                if all(retained(part, vr, self.known) for part, vr in parts):
+                    meaning = own
             if meaning is None:
                 self.tally[_CODE_VALUE, "drop"] += 1
                 continue
@@ -217,6 +329,10 @@ class Rewriter:
         yield 0x00120063, write(0x00120063, b"LO", self.profile.method.encode("ascii"))
         yield 0x00120064, write(0x00120064, b"SQ", codes)
         yield 0x00280303, write(0x00280303, b"CS", self.profile.dates.encode("ascii"))
+
+
+def _joined(written: list[Written]) -> bytes:
+    return b"".join(piece for _, pieces in written for piece in pieces)
 
 
 def read_top(data: Buffer, start: int, encoding: Encoding) -> list[Element]:

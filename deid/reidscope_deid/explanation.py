@@ -39,6 +39,35 @@ class Explanation:
         return asdict(self)
 
 
+def summary(profile: Profile) -> tuple[str, ...]:
+    """Say in sentences what no row of `explain` says."""
+    calendar = profile.calendar
+    if not (calendar.moves or profile.true_dates):
+        dates = "Dates are removed."
+    elif profile.true_dates:
+        dates = "Dates stay as they are."
+    elif calendar.year_only:
+        dates = "Of dates the year stays."
+    else:
+        dates = f"Dates are moved by whole {'weeks' if profile.whole_weeks else 'days'}."
+    private = (
+        "Private elements are dropped unless the standard lists them as safe."
+        if profile.retains_private
+        else "Private elements are dropped."
+    )
+    ages = ("Ages over 89 become 090Y.",) if profile.cap_at_90 else ()
+    uids = ("UIDs stay as they are.",) if profile.retains_uids else ()
+    return (
+        f"{profile.method}; codes {', '.join(code for code, _ in profile.method_codes)}.",
+        dates,
+        *ages,
+        *uids,
+        private,
+        "Where the image class does not ask for a dummy or an empty value, it is dropped instead.",
+        "Everything else is dropped at any depth.",
+    )
+
+
 def explain(profile: Profile) -> tuple[Explanation, ...]:
     """List the rows of the profile, by tag."""
     rows = []
@@ -47,9 +76,9 @@ def explain(profile: Profile) -> tuple[Explanation, ...]:
         action = Action.DROP if rule is None else rule.action
         why = f"PS3.15 basic {row.basic}" if rule is None else rule.why
         rows.append(Explanation(tag=row.tag, name=row.name, action=action.value, why=why))
-    rows.extend(
-        Explanation(tag=f"{tag:08X}", name=kept.keyword, action=rule.action.value, why=rule.why)
-        for tag, kept in load_allow_list().attributes.items()
-        if (rule := profile.rules[tag]).kept is kept
-    )
+    for tag, kept in load_allow_list().attributes.items():
+        kept_rule = profile.rules.get(tag)
+        action = Action.DROP if kept_rule is None else kept_rule.action
+        why = "the profile drops it" if kept_rule is None else kept_rule.why
+        rows.append(Explanation(tag=f"{tag:08X}", name=kept.keyword, action=action.value, why=why))
     return tuple(sorted(rows, key=lambda row: row.tag))

@@ -7,6 +7,7 @@ are not looked for: they occur in every file by chance.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import warnings
 import zlib
@@ -20,9 +21,12 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from reidscope_deid.actions import Action
 from reidscope_deid.allowed import load_codes
-from reidscope_deid.profile import CODE_MEANINGS
+from reidscope_deid.options import CODE_MEANINGS
+from reidscope_deid.part10 import start_of_meta
+from reidscope_deid.private import Blocks, is_creator, safe_creators
 from reidscope_deid.uids import REGISTERED
 from reidscope_deid.verification import raw_value
+from reidscope_deid.words import foreign_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +41,11 @@ if TYPE_CHECKING:
 _PIXELS = 0x7FE00010
 _CODE_TAGS = frozenset({0x00080100, 0x00080102, 0x00080104})
 _PIXEL_GROUP = 0x7FE0
+_PUBLIC_META = frozenset({0x00020002, 0x00020010, 0x00020012, 0x00020013})
+_META_INSTANCE = 0x00020003
 _INSTANCE_NUMBER = 0x00200013
+_HEAD = 132  # bytes: preamble and prefix
+_NO_PREAMBLE = bytes(128) + b"DICM"
 _SHORTEST_WORD = 4  # bytes
 _SHORTEST_NUMBER = 6  # digits
 _SHORTEST_UID = 16  # bytes
@@ -45,11 +53,13 @@ _PADDING = b" \0"
 _RUN = re.compile(rb"[ -~]{6,}")
 _SPLIT_NAME = re.compile(rb"[\^=\\]")
 _TEXT = frozenset({"PN", "LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE", "AS", "DA", "DT"})
+_JUDGED = frozenset({Action.TEXT, Action.CLEAN, Action.AGE, Action.ZONE, Action.UID})
 _NOT_NAMES = frozenset({"CS", "TM", "IS", "DS"})
 _PLAIN = frozenset(
     b"NONE NULL UNKNOWN ANONYMOUS ANONYMIZED REMOVED TRUE FALSE DICM MODIFIED BASIC".split()
 )
-_KEPT = frozenset({Action.KEEP, Action.WALK, Action.CODES, Action.SHIFT})
+_KEPT = frozenset({Action.KEEP, Action.WALK, Action.CODES, Action.CONTENT, Action.SHIFT})
+_AS_THEY_WERE = frozenset({Action.KEEP, Action.AGE, Action.ZONE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -62,6 +72,8 @@ class Original:
         Values that must not survive, and the tag of each.
     kept_values : set
         Values that the profile keeps: finding them again says nothing.
+    retained : set
+        Texts and UIDs that an option keeps whole: nor does finding a part of them again.
     dates, uids : dict
         Values that must change, by place (tags and item numbers from the top).
     pixels : bytes
@@ -76,6 +88,7 @@ class Original:
 
     identifiers: dict[bytes, int] = field(default_factory=dict)
     kept_values: set[bytes] = field(default_factory=set)
+    retained: set[bytes] = field(default_factory=set)
     dates: dict[Place, bytes] = field(default_factory=dict)
     uids: dict[Place, bytes] = field(default_factory=dict)
     pixels: bytes
@@ -95,7 +108,13 @@ def read_original(path: Path, profile: Profile) -> Original | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data_set = pydicom.dcmread(path)
+            content = path.read_bytes()
+            start = start_of_meta(content[:_HEAD])
+            if start is None:
+                return None
+            # With the preamble that pydicom asks for, where there was none.
+            whole = content if start == _HEAD else _NO_PREAMBLE + content[start:]
+            data_set = pydicom.dcmread(io.BytesIO(whole))
             return _gathered(data_set, profile)
     except Exception:  # noqa: BLE001 - pydicom raises many kinds, with values in them
         return None
@@ -129,7 +148,9 @@ def _gathered(data_set: FileDataset, profile: Profile) -> Original:
     for run in _RUN.findall(data_set.preamble or b""):
         _add(found, 0, run)
     for element in data_set.file_meta:
-        if element.tag not in (0x00020002, 0x00020010, 0x00020012, 0x00020013):
+        if element.tag not in _PUBLIC_META and not (
+            profile.retains_uids and element.tag == _META_INSTANCE
+        ):
             value = element.value
             for run in _RUN.findall(value if isinstance(value, bytes) else str(value).encode()):
                 _add(found, int(element.tag), run)
@@ -146,34 +167,73 @@ def _walk(
     place: Place,
     kept: bool,
     implicit: bool,
+    local_codes: bool = False,
 ) -> None:
+    blocks = Blocks()
     for tag in data_set.keys():  # noqa: SIM118 - iterating a Dataset itself would decode every value
         here = (*place, int(tag))
-        rule = profile.rules.get(int(tag))
+        if local_codes and int(tag) in _CODE_TAGS:
+            continue
+        if profile.retains_private and _is_safe_private(data_set, int(tag), blocks, found):
+            continue
+        rule = profile.rules.get(int(tag)) or (profile.content.get(int(tag)) if place else None)
         action = Action.DROP if rule is None else rule.action
         stays = kept and action in _KEPT
         if tag.group == _PIXEL_GROUP and stays:
             continue
-        vr = data_set.get_item(tag).VR
-        if vr is None or implicit or vr == "UN":
-            vr = dictionary_VR(tag) if dictionary_has_tag(tag) else data_set[tag].VR
+        vr = _vr_of(data_set, int(tag), implicit=implicit)
         if vr == "SQ":
             for index, item in enumerate(data_set[tag].value):
-                _walk(item, found, profile, place=(*here, index), kept=stays, implicit=implicit)
+                _walk(
+                    item,
+                    found,
+                    profile,
+                    place=(*here, index),
+                    kept=stays,
+                    implicit=implicit,
+                    local_codes=stays and rule is not None and rule.local_codes,
+                )
         else:
             gone = action is Action.SHIFT and not stays
-            _sort_in(
-                found, here, raw_value(data_set, int(tag)), vr, Action.DROP if gone else action
-            )
+            if gone or (action in _JUDGED and not kept):
+                action = Action.DROP
+            _sort_in(found, here, raw_value(data_set, int(tag)), vr, action, profile)
 
 
-def _sort_in(found: Original, place: Place, raw: bytes, vr: str, action: Action) -> None:
-    if vr == "UI":
-        _add_uids(found, place, raw, remapped=action is Action.REMAP)
+def _is_safe_private(data_set: Dataset, tag: int, blocks: Blocks, found: Original) -> bool:
+    """Whether an element is a private one that may stay, or its creator."""
+    if is_creator(tag):
+        creator = raw_value(data_set, tag).strip(_PADDING)
+        blocks.reserve(tag, creator)
+        found.kept_values.update({creator} & safe_creators())
+        return creator in safe_creators()
+    return blocks.find(tag) is not None
+
+
+def _vr_of(data_set: Dataset, tag: int, *, implicit: bool) -> str:
+    vr = data_set.get_item(tag).VR
+    if vr is None or implicit or vr == "UN":
+        return dictionary_VR(tag) if dictionary_has_tag(tag) else data_set[tag].VR
+    return vr
+
+
+def _sort_in(  # noqa: PLR0917 - one call above
+    found: Original, place: Place, raw: bytes, vr: str, action: Action, profile: Profile
+) -> None:
+    if action is Action.CLEAN:
+        for word in foreign_words(raw):
+            _add(found, place[-1], word)
+    elif vr == "UI":
+        if action is Action.UID or (action is Action.REMAP and profile.retains_uids):
+            found.retained.add(raw)
+        else:
+            _add_uids(found, place, raw, remapped=action is Action.REMAP)
     elif action is Action.SHIFT:
-        if vr != "TM":
+        if vr != "TM" and not profile.true_dates:
             found.dates[place] = raw.strip(_PADDING)
-    elif action is Action.KEEP:
+    elif action is Action.TEXT:
+        found.retained.add(raw)
+    elif action in _AS_THEY_WERE:
         found.kept_values.update(one.strip(_PADDING) for one in raw.split(b"\\"))
     else:
         for value in _values(raw, vr):

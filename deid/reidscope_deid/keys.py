@@ -65,6 +65,25 @@ class SiteKey:
         """
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=name).derive(self.secret)
 
+    def for_study(self, study: str) -> SiteKey:
+        """Key of one study: its pseudonyms, UIDs and dates cannot be linked to another study's.
+
+        Parameters
+        ----------
+        study : str
+            Its name or digest, the same each time; not empty.
+
+        Raises
+        ------
+        ConfigError
+            The name is empty.
+        """
+        if not study.strip():
+            raise ConfigError(
+                "the study of a key", got="no name", expected="a name", do="name the study"
+            )
+        return SiteKey(self.branch(b"reidscope/deid/study-key/v1\0" + study.encode("utf-8")))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SiteKey) and hmac.compare_digest(self.secret, other.secret)
 

@@ -9,24 +9,24 @@ syntax.
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import (
-    AllTransferSyntaxes,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
 )
 
-from reidscope_deid.allowed import load_allow_list
 from reidscope_deid.elements import read_elements
 from reidscope_deid.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from reidscope_deid.engine import Rewriter, read_top
 from reidscope_deid.reasons import QuarantinedError, Reason
-from reidscope_deid.samples import check_pixels
+from reidscope_deid.samples import TAKEN_SYNTAXES, check_pixels
+from reidscope_deid.words import known_words
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -44,11 +44,11 @@ _PREAMBLE = 128
 _PREFIX = b"DICM"
 _META_START = _PREAMBLE + len(_PREFIX)
 _META_GROUP = 0x0002
+_BARE_META = re.compile(rb"\x02\x00[\x00\x01\x02]\x00(UL|OB|UI)")
 _SYNTAX = 0x00020010
 _META_LIMIT = 1 << 20  # bytes
 _INFLATED_LIMIT = 1 << 30  # bytes
 _PADDING = b" \0"
-_SYNTAXES = frozenset(AllTransferSyntaxes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +113,11 @@ def open_part10(data: Buffer) -> Opened:
     QuarantinedError
         Not DICOM, an unknown transfer syntax, or a data set that cannot be walked.
     """
-    if data[_PREAMBLE:_META_START] != _PREFIX:
+    meta = start_of_meta(data[:_META_START])
+    if meta is None:
         raise QuarantinedError(Reason.NOT_DICOM)
-    syntax, start = _meta(data)
-    if syntax not in _SYNTAXES:
+    syntax, start = _meta(data, meta)
+    if syntax not in TAKEN_SYNTAXES:
         raise QuarantinedError(Reason.TRANSFER_SYNTAX)
     encoding = EXPLICIT_LITTLE
     if syntax == ImplicitVRLittleEndian:
@@ -161,14 +162,20 @@ def deidentify_opened(
     sop_class, instance = opened.value(0x00080016), opened.value(0x00080018)
     if not sop_class or not instance:
         raise QuarantinedError(Reason.NO_INSTANCE)
-    _admit(opened, sop_class)
+    _admit(opened, sop_class, profile)
     check_pixels(opened)
     person = person_of(opened, namer)
+    known: frozenset[bytes] = frozenset()
+    if profile.judges_words:
+        known = known_words(opened.data, opened.elements, opened.encoding, profile)
     rewriter = Rewriter(
         data=opened.data,
         encoding=opened.encoding,
         profile=profile,
+        rules=profile.rules_of(sop_class, nested=False),
+        nested=profile.rules_of(sop_class, nested=True),
         person=person,
+        known=known,
         uids=uids,
         tally=tally,
     )
@@ -176,11 +183,15 @@ def deidentify_opened(
     if opened.syntax == DeflatedExplicitVRLittleEndian:
         body = [_deflated(body)]
     new_instance = uids(instance)
+    study, series = uids(opened.value(0x0020000D)), uids(opened.value(0x0020000E))
+    if any(b"\\" in uid for uid in (new_instance, study, series)):
+        # Several where one belongs: they would be one name of a file, and of any length.
+        raise QuarantinedError(Reason.MALFORMED)
     return NewFile(
         pieces=[_new_meta(sop_class, new_instance, opened.syntax.encode("ascii")), *body],
         person=person,
-        study=uids(opened.value(0x0020000D)).decode("ascii"),
-        series=uids(opened.value(0x0020000E)).decode("ascii"),
+        study=study.decode("ascii"),
+        series=series.decode("ascii"),
         instance=new_instance.decode("ascii"),
     )
 
@@ -202,8 +213,8 @@ def person_of(opened: Opened, namer: Namer) -> Person:
     return namer.patient(decode_bytes(raw, convert_encodings(character_sets), set()))
 
 
-def _admit(opened: Opened, sop_class: bytes) -> None:
-    burned_in_likely = load_allow_list().sop_classes.get(sop_class)
+def _admit(opened: Opened, sop_class: bytes, profile: Profile) -> None:
+    burned_in_likely = profile.sop_classes.get(sop_class)
     if burned_in_likely is None:
         raise QuarantinedError(Reason.SOP_CLASS)
     declared = opened.value(0x00280301)
@@ -212,9 +223,28 @@ def _admit(opened: Opened, sop_class: bytes) -> None:
         raise QuarantinedError(Reason.BURNED_IN)
 
 
-def _meta(data: Buffer) -> tuple[str, int]:
+def start_of_meta(head: bytes) -> int | None:
+    """Where file meta information starts, None in what is no DICOM.
+
+    Behind a preamble, or, in files that some programs wrote without one, at the start or behind
+    the prefix. A data set without file meta information is not guessed at: it is no DICOM file.
+
+    Parameters
+    ----------
+    head : bytes
+        The first 132 bytes.
+    """
+    if head[_PREAMBLE:_META_START] == _PREFIX:
+        return _META_START
+    for start in (0, len(_PREFIX)):
+        if head[:start] == _PREFIX[:start] and _BARE_META.match(head, start):
+            return start
+    return None
+
+
+def _meta(data: Buffer, at: int) -> tuple[str, int]:
     """Transfer syntax, and where the data set starts."""
-    at, end, syntax = _META_START, min(len(data), _META_LIMIT), ""
+    end, syntax = min(len(data), _META_LIMIT), ""
     unpack = EXPLICIT_LITTLE.plain.unpack_from
     while at + 8 <= end and unpack(data, at)[0] == _META_GROUP:
         # One element at a time: group 0002 ends where another group begins, whatever its length

@@ -1,4 +1,9 @@
-"""A profile: which rule each attribute falls under. What no rule keeps is dropped."""
+"""A profile: which rule each attribute falls under. What no rule keeps is dropped.
+
+    profile file -> options -> a rule for each row of the standard's table, else of the allow-list
+
+A row that an option cleans (C) is cleaned even where another option would keep it (K).
+"""
 
 from __future__ import annotations
 
@@ -6,27 +11,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reidscope_deid.actions import Action, Rule, resolve
-from reidscope_deid.allowed import KeptAttribute, load_allow_list
-from reidscope_deid.table import OPTIONS, TableRow, load_table
-from reidscope_protocols.errors import UnsupportedError
+from reidscope_deid.allowed import (
+    JUDGED_VRS,
+    KeptAttribute,
+    load_allow_list,
+    load_content_attributes,
+)
+from reidscope_deid.dates import Calendar
+from reidscope_deid.options import (
+    FULL_DATES,
+    MODIFIED_DATES,
+    RETAIN_UIDS,
+    SAFE_PRIVATE,
+    STRUCTURED_CONTENT,
+    chosen_options,
+    method_codes,
+)
+from reidscope_deid.profile_file import ProfileFile, profile_names, read_profile
+from reidscope_deid.table import TableRow, load_table, load_types
+from reidscope_deid.words import LENGTHS
+from reidscope_protocols.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MODIFIED_DATES = "retain_longitudinal_modified_dates"
+    Rules = Mapping[int, Rule]
 
-_SHIFTED = frozenset({"DA", "DT", "TM"})
+__all__ = ["Profile", "load_profile", "profile_names"]
+
+_MOMENTS = frozenset({"DA", "DT", "TM"})
 _NAMES_OF_PERSON = frozenset({"Patient's Name", "Patient ID"})
 _LAST_COMMAND_GROUP = 0x0004
 """Groups 0000, 0002 and 0004 are messages, file meta information and media directories."""
-_PROFILES: Mapping[str, tuple[str, ...]] = {"basic": (MODIFIED_DATES,), "basic-undated": ()}
-CODE_MEANINGS = {
-    "113100": "Basic Application Confidentiality Profile",
-    "113107": "Retain Longitudinal Temporal Information Modified Dates Option",
-}
-"""CID 7050: what a data set can declare that was done to it."""
-
-_OFFERED = {MODIFIED_DATES: "113107"}
+_UNDROPPABLE = frozenset({Action.REMAP, Action.PSEUDONYM})
+_IMAGE = frozenset({0x0028, 0x7FE0})
+"""Groups without which there is no image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +61,43 @@ class Profile:
     edition : str
         Edition of the table.
     rules : mapping
-        Rule by tag; an attribute without one is dropped.
+        Rule by tag, whatever the class; an attribute without one is dropped.
+    by_class : mapping
+        Rules by UID of the SOP class, at the top level and in sequences: compound codes resolved.
+    content : mapping
+        Rules that sequences have besides where content items are cleaned; else empty.
     listed : frozenset of int
         Tags that the table names, dropped or not.
+    identifying : frozenset of int
+        Tags of the table that no option ever keeps.
     method_codes : tuple of (str, str)
         Code value and meaning (CID 7050) of the profile and its options.
+    calendar : Calendar
+        How dates are written.
+    whole_weeks : bool
+        Whether people are moved by whole weeks.
+    cap_at_90 : bool
+        Whether ages over 89 become 090Y.
+    judges_words : bool
+        Whether text is kept that has to be compared with the file's own identifiers.
+    sop_classes : mapping
+        Whether burned-in text is likely, by UID of the classes that are taken.
     """
 
     name: str
     options: frozenset[str]
     edition: str
-    rules: Mapping[int, Rule]
+    rules: Rules
+    by_class: Mapping[bytes, tuple[Rules, Rules]]
+    content: Rules
     listed: frozenset[int]
+    identifying: frozenset[int]
     method_codes: tuple[tuple[str, str], ...]
+    calendar: Calendar
+    whole_weeks: bool
+    cap_at_90: bool
+    judges_words: bool
+    sop_classes: Mapping[bytes, bool]
 
     @property
     def method(self) -> str:
@@ -64,12 +107,29 @@ class Profile:
     @property
     def dates(self) -> str:
         """Value of LongitudinalTemporalInformationModified."""
+        if FULL_DATES in self.options:
+            return "UNMODIFIED"
         return "MODIFIED" if MODIFIED_DATES in self.options else "REMOVED"
 
+    @property
+    def true_dates(self) -> bool:
+        """Whether dates are written as they are."""
+        return FULL_DATES in self.options
 
-def profile_names() -> tuple[str, ...]:
-    """Name the profiles offered."""
-    return tuple(_PROFILES)
+    @property
+    def retains_uids(self) -> bool:
+        """Whether instance UIDs are written as they are."""
+        return RETAIN_UIDS in self.options
+
+    @property
+    def retains_private(self) -> bool:
+        """Whether private elements that are known to be safe stay."""
+        return SAFE_PRIVATE in self.options
+
+    def rules_of(self, sop_class: bytes, *, nested: bool) -> Rules:
+        """Rules for one class, at the top level or in its sequences."""
+        found = self.by_class.get(sop_class)
+        return self.rules if found is None else found[nested]
 
 
 def load_profile(name: str, options: tuple[str, ...] = ()) -> Profile:
@@ -78,7 +138,7 @@ def load_profile(name: str, options: tuple[str, ...] = ()) -> Profile:
     Parameters
     ----------
     name : str
-        One of `profile_names`.
+        One of `profile_names`, or the path of a profile file.
     options : tuple of str
         Further options of PS3.15, with underscores or hyphens.
 
@@ -86,39 +146,115 @@ def load_profile(name: str, options: tuple[str, ...] = ()) -> Profile:
     ------
     UnsupportedError
         The profile or an option is not offered.
+    ConfigError
+        A profile file that cannot be used, or options that contradict each other.
     """
-    if name not in _PROFILES:
-        raise UnsupportedError(
-            "the profile", got="another name", expected=" or ".join(_PROFILES), do="choose one"
-        )
-    asked = tuple(option.replace("-", "_") for option in options)
-    for option in asked:
-        if option not in _OFFERED:
-            known = "an option of a later version" if option in OPTIONS else "another name"
-            raise UnsupportedError(
-                "the option", got=known, expected=" or ".join(_OFFERED), do="leave it out"
-            )
-    chosen = frozenset((*_PROFILES[name], *asked))
+    file = read_profile(name)
+    chosen = chosen_options((*file.options, *options))
+    _check_dates(file, chosen)
     table = load_table()
     rules = {kept.tag: _keep_rule(kept) for kept in load_allow_list().attributes.values()}
-    listed: set[int] = set()
+    compound: dict[int, TableRow] = {}
     for row in table.rows:
         if row.number is None:
             continue
-        listed.add(row.number)
         rules.pop(row.number, None)
-        rule = _table_rule(row, row.number, chosen)
+        rule = _table_rule(row, row.number, chosen, None)
         if rule is not None:
             rules[row.number] = rule
-    codes = ("113100", *(_OFFERED[option] for option in sorted(chosen)))
+        if "/" in row.basic:
+            compound[row.number] = row
+    if not (file.dates.time_zone or FULL_DATES in chosen):
+        rules = {tag: rule for tag, rule in rules.items() if rule.action is not Action.ZONE}
+    dropped = _dropped(file, rules)
+    for tag in dropped:
+        del rules[tag]
+    content = _content_rules() if STRUCTURED_CONTENT in chosen else {}
+    taken = load_allow_list().sop_classes
     return Profile(
-        name=name,
+        name=file.name,
         options=chosen,
         edition=table.edition,
         rules=rules,
-        listed=frozenset(listed),
-        method_codes=tuple((code, CODE_MEANINGS[code]) for code in codes),
+        by_class={
+            uid: (
+                _typed(rules, compound, chosen, types.top, dropped),
+                _typed(rules | content, compound, chosen, types.nested, dropped),
+            )
+            for uid, types in load_types().items()
+        },
+        content=content,
+        listed=frozenset(row.number for row in table.rows if row.number is not None),
+        identifying=frozenset(
+            row.number for row in table.rows if row.number is not None and not row.options
+        ),
+        method_codes=method_codes(chosen),
+        calendar=Calendar(
+            moves=MODIFIED_DATES in chosen,
+            year_only=file.dates.year_only,
+            zone=file.dates.time_zone or FULL_DATES in chosen,
+        ),
+        whole_weeks=file.dates.whole_weeks,
+        cap_at_90=file.ages.cap_at_90,
+        judges_words=SAFE_PRIVATE in chosen
+        or any(
+            rule.action in (Action.TEXT, Action.CLEAN) or rule.local_codes
+            for rule in rules.values()
+        ),
+        sop_classes={
+            uid: likely
+            for uid, likely in taken.items()
+            if not file.sop_classes or uid.decode("ascii") in file.sop_classes
+        },
     )
+
+
+def _check_dates(file: ProfileFile, options: frozenset[str]) -> None:
+    dates = file.dates
+    wrong = ""
+    if (dates.whole_weeks or dates.year_only) and MODIFIED_DATES not in options:
+        wrong = "dates to be modified without the option that modifies them"
+    elif dates.whole_weeks and dates.year_only:
+        wrong = "dates that are moved by weeks and cut to their year"
+    elif dates.year_only and dates.time_zone:
+        wrong = "a time zone without a time"
+    if wrong:
+        raise ConfigError(
+            "the profile's dates",
+            got=wrong,
+            expected=f"one way of writing dates, under {MODIFIED_DATES}",
+            do="change [dates] or the options",
+        )
+
+
+def _dropped(file: ProfileFile, rules: Rules) -> frozenset[int]:
+    wanted = {int(tag, 16) for tag in file.drop}
+    found = {tag for tag in wanted if tag in rules}
+    for tag in found:
+        if rules[tag].action in _UNDROPPABLE or tag >> 16 in _IMAGE:
+            raise ConfigError(
+                "the profile's drop",
+                got=f"{tag:08X}",
+                expected="attributes that an image can do without",
+                do="take it off the list",
+            )
+    return frozenset(found)
+
+
+def _typed(
+    rules: Rules,
+    compound: Mapping[int, TableRow],
+    options: frozenset[str],
+    types: Mapping[int, int],
+    dropped: frozenset[int],
+) -> Rules:
+    resolved = dict(rules)
+    for tag, row in compound.items():
+        resolved.pop(tag, None)
+        rule = _table_rule(row, tag, options, types.get(tag, 3))
+        if rule is not None and tag not in dropped:
+            resolved[tag] = rule
+    return resolved
 
 
 def _keep_rule(kept: KeptAttribute) -> Rule:
@@ -136,17 +272,80 @@ def _keep_rule(kept: KeptAttribute) -> Rule:
     )
 
 
-def _table_rule(row: TableRow, tag: int, options: frozenset[str]) -> Rule | None:
+def _content_rules() -> dict[int, Rule]:
+    return {kept.tag: _keep_rule(kept) for kept in load_content_attributes().values()}
+
+
+def _table_rule(
+    row: TableRow, tag: int, options: frozenset[str], needed: int | None
+) -> Rule | None:
     if row.vr is None or tag >> 16 <= _LAST_COMMAND_GROUP:
         return None
-    why = f"PS3.15 basic {row.basic}"
-    if MODIFIED_DATES in options and row.options.get(MODIFIED_DATES) and row.vr in _SHIFTED:
-        action, why = Action.SHIFT, "PS3.15 modified dates C"
-    elif row.name in _NAMES_OF_PERSON:
+    vr = row.vr.split(" or ")[0]
+    basic = resolve(row.basic, row.vr, needed)
+    action, why = basic, f"PS3.15 basic {row.basic}"
+    code, asked = "", sorted(name for name in row.options if name in options)
+    if row.name in _NAMES_OF_PERSON:
         action = Action.PSEUDONYM
-    else:
-        action = resolve(row.basic, row.vr)
+    elif asked:
+        # C before K: what one option would keep and another cleans is cleaned.
+        name = min(asked, key=lambda one: (row.options[one], one))
+        code = row.options[name]
+        action = _optional(row, vr, code, name, options) or basic
+        if action is not basic:
+            why = f"PS3.15 {name.replace('_', ' ')} {code}"
     if action is Action.DROP:
         return None
-    vr = row.vr.split(" or ")[0].encode("ascii")
-    return Rule(tag=tag, action=action, vr=vr, vrs=frozenset({vr}), kept=None, why=why)
+    raw = vr.encode("ascii")
+    return Rule(
+        tag=tag,
+        action=action,
+        vr=raw,
+        vrs=frozenset({raw}),
+        kept=_judged(row, tag, vr) if action is Action.KEEP else None,
+        why=why,
+        otherwise=basic if basic in (Action.EMPTY, Action.DUMMY) else Action.DROP,
+        local_codes=action is Action.CODES and code == "K",
+    )
+
+
+def _optional(  # noqa: PLR0911 - one return a VR: a table, not a flow
+    row: TableRow, vr: str, code: str, name: str, options: frozenset[str]
+) -> Action | None:
+    """Say what an option does with an attribute; None where we do no more than the Basic profile.
+
+    Dates of devices are no dates of the person, but a calibration is often of the day of the scan:
+    they are written as the person's dates are, and only if those are.
+    """
+    if vr in _MOMENTS:
+        return Action.SHIFT if options & {FULL_DATES, MODIFIED_DATES} else None
+    if name in (FULL_DATES, MODIFIED_DATES):
+        return Action.ZONE if vr == "SH" else None
+    if vr == "SQ":
+        if name == STRUCTURED_CONTENT:
+            return Action.CONTENT
+        if name == "clean_graphics":
+            return None
+        return Action.CODES if row.name.endswith("Code Sequence") else Action.WALK
+    if vr == "UI":
+        return Action.REMAP if name == RETAIN_UIDS else Action.UID
+    if vr == "AS":
+        return Action.AGE
+    if vr in JUDGED_VRS and vr != "CS":  # a code can be a word
+        return Action.KEEP
+    if vr.encode("ascii") in LENGTHS:
+        return Action.CLEAN if code == "C" else Action.TEXT
+    return None
+
+
+def _judged(row: TableRow, tag: int, vr: str) -> KeptAttribute:
+    return KeptAttribute(
+        tag=tag,
+        keyword=row.name,
+        vrs=frozenset({vr}),
+        most=None,
+        reason="",
+        terms=frozenset(),
+        codes=False,
+        otherwise=b"",
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType
 
 from reidscope_deid.reasons import QuarantinedError, Reason
@@ -24,6 +24,7 @@ _DATE_BRANCH = b"reidscope/deid/dates/v1"
 _CHARACTERS = 16  # of base32: 80 bits, so that a million people collide with chance 4e-13
 _SHORTEST_SHIFT = 365  # days
 _LONGEST_SHIFT = 3652  # days
+_WEEK = 7  # days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +37,13 @@ class Person:
         Stands for patient ID and patient name.
     shift_days : int
         Added to each date; between -3652 and -365.
+    identity : str
+        Patient ID, or study UID where there is none: what a vault keeps. Never shown.
     """
 
     pseudonym: Pseudonym
     shift_days: int
+    identity: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,11 +52,12 @@ class Namer:
 
     _names: bytes
     _dates: bytes
+    _whole_weeks: bool
 
     @classmethod
-    def of(cls, key: SiteKey) -> Namer:
-        """Namer of a site."""
-        return cls(key.branch(_BRANCH), key.branch(_DATE_BRANCH))
+    def of(cls, key: SiteKey, *, whole_weeks: bool = False) -> Namer:
+        """Namer of a site, or of one of its studies; `whole_weeks` so that weekdays stay."""
+        return cls(key.branch(_BRANCH), key.branch(_DATE_BRANCH), whole_weeks)
 
     def patient(self, patient_id: str) -> Person:
         """Person with this patient ID.
@@ -65,7 +70,7 @@ class Namer:
         plain = unicodedata.normalize("NFC", patient_id).strip(" \0\t\r\n")
         if not plain:
             raise QuarantinedError(Reason.NO_IDENTITY)
-        return self._person(b"patient\0" + plain.encode("utf-8", "surrogateescape"))
+        return self._person(b"patient\0", plain)
 
     def study(self, study_uid: str) -> Person:
         """Person of a study whose files hold no patient ID: each such study is somebody else.
@@ -78,13 +83,19 @@ class Namer:
         plain = study_uid.strip(" \0")
         if not plain:
             raise QuarantinedError(Reason.NO_IDENTITY)
-        return self._person(b"study\0" + plain.encode("utf-8", "surrogateescape"))
+        return self._person(b"study\0", plain)
 
-    def _person(self, identity: bytes) -> Person:
+    def _person(self, kind: bytes, plain: str) -> Person:
+        identity = kind + plain.encode("utf-8", "surrogateescape")
         name = base64.b32encode(hmac.digest(self._names, identity, "sha256"))[:_CHARACTERS]
         draw = int.from_bytes(hmac.digest(self._dates, identity, "sha256")[:8], "big")
         days = _SHORTEST_SHIFT + draw % (_LONGEST_SHIFT - _SHORTEST_SHIFT + 1)
-        return Person(pseudonym=Pseudonym(f"P-{name.decode('ascii')}"), shift_days=-days)
+        if self._whole_weeks:
+            # Up to whole weeks, back into range where that left it: never fewer than 365 days.
+            days = min(days + -days % _WEEK, _LONGEST_SHIFT // _WEEK * _WEEK)
+        return Person(
+            pseudonym=Pseudonym(f"P-{name.decode('ascii')}"), shift_days=-days, identity=plain
+        )
 
 
 def pseudonym(key: SiteKey, patient_id: str) -> Pseudonym:

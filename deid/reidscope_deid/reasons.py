@@ -44,19 +44,19 @@ _BY_DESIGN = frozenset(
 )
 
 _EXPECTED = {
-    Reason.NOT_DICOM: "a DICOM file with a preamble and file meta information",
+    Reason.NOT_DICOM: "a DICOM file with file meta information",
     Reason.UNREADABLE: "a file that can be opened",
     Reason.TRUNCATED: "elements that end within the file",
     Reason.MALFORMED: "elements encoded as PS3.5 says",
     Reason.TOO_DEEP: "sequences nested a few levels deep",
     Reason.TOO_LARGE: "a data set of bounded size once inflated",
     Reason.REPEATED_ELEMENT: "each element once",
-    Reason.TRANSFER_SYNTAX: "a transfer syntax registered in PS3.6",
+    Reason.TRANSFER_SYNTAX: "a transfer syntax of PS3.5 whose pixel data can be walked",
     Reason.SOP_CLASS: "an image class listed in keep.json",
     Reason.NO_INSTANCE: "a SOP class and a SOP instance UID",
     Reason.NO_IDENTITY: "a patient ID or a study UID",
     Reason.BURNED_IN: "an image declared or known to be free of burned-in text",
-    Reason.EMBEDDED: "a JPEG without comments and application segments",
+    Reason.EMBEDDED: "compressed frames without comments, and nothing behind their end",
     Reason.UNVERIFIED: "an output that an independent reader finds clean",
     Reason.CONFLICT: "one content for one SOP instance UID",
 }

@@ -1,17 +1,26 @@
-"""Room for words in what is copied unread: behind native pixels, and between the markers of a JPEG.
+"""Room for words in what is copied unread: behind native pixels, and inside compressed frames.
 
 Pixel data is copied as it is, so a file whose pixel data has room for more than samples is left
-out. A JPEG may hold a comment or an application segment (EXIF, a name, a place) in front of its
-scan; only those that say how to decode it are let through. JPEG 2000 comments, which encoders write
-themselves, are not looked at.
+out, and so is one in a compression that `codestreams` cannot walk.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from pydicom.uid import JPEGTransferSyntaxes
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLETransferSyntaxes,
+)
 
+from reidscope_deid.codestreams import check_jpeg, check_jpeg_2000, check_rle
 from reidscope_deid.encoding import ITEM
 from reidscope_deid.reasons import QuarantinedError, Reason
 
@@ -29,11 +38,25 @@ _SAMPLES, _FRAMES, _ROWS, _COLUMNS, _ALLOCATED = (
     0x00280011,
     0x00280100,
 )
-_JPEG = frozenset(JPEGTransferSyntaxes) | {"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
-_START, _SCAN, _END = 0xD8, 0xDA, 0xD9
-_COMMENT, _APPLICATION = 0xFE, range(0xE0, 0xF0)
-_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14)}
-"""Application segments that say how to decode: how they begin, and their length (bytes)."""
+_NATIVE = frozenset(
+    {
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    }
+)
+_JPEG_LS = frozenset(map(str, JPEGLSTransferSyntaxes))
+_JPEG = frozenset(map(str, JPEGTransferSyntaxes)) - _JPEG_LS
+_HIGH_THROUGHPUT = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
+_JPEG_2000 = frozenset(map(str, JPEG2000TransferSyntaxes)) | _HIGH_THROUGHPUT
+_RLE = frozenset(map(str, RLETransferSyntaxes))
+TAKEN_SYNTAXES = _NATIVE | _JPEG | _JPEG_LS | _JPEG_2000 | _RLE
+"""Transfer syntaxes whose pixel data can be walked."""
+_STARTS = {
+    **dict.fromkeys(_JPEG | _JPEG_LS, b"\xff\xd8"),
+    **dict.fromkeys(_JPEG_2000, b"\xff\x4f"),
+}
 
 
 def check_pixels(opened: Opened) -> None:
@@ -42,37 +65,74 @@ def check_pixels(opened: Opened) -> None:
     Raises
     ------
     QuarantinedError
-        Words behind the pixels, or a JPEG with a comment or an application segment.
+        Words behind the pixels, pixels cut short, or a compressed frame that holds more than one.
     """
     for element in opened.elements:
         if element.tag != _PIXELS:
             continue
-        if element.undefined:
-            if opened.syntax in _JPEG:
-                for fragment in _fragments(opened.data, element):
-                    _check_jpeg(fragment)
-        else:
+        if not element.undefined:
+            if opened.syntax not in _NATIVE:
+                raise QuarantinedError(Reason.MALFORMED)
             behind = opened.data[element.value + _expected(opened) : element.stop]
             if any(behind):  # zeros pad a value and hold nothing
                 raise QuarantinedError(Reason.MALFORMED)
+        elif opened.syntax in _NATIVE:
+            raise QuarantinedError(Reason.MALFORMED)
+        else:
+            for frame in _frames(opened, element):
+                _check_frame(opened, frame)
+
+
+def _check_frame(opened: Opened, frame: memoryview) -> None:
+    if opened.syntax in _JPEG_2000:
+        check_jpeg_2000(frame)
+    elif opened.syntax in _RLE:
+        rows, columns, allocated, samples = _sizes(opened)
+        check_rle(frame, pixels=rows * columns, segments=samples * (allocated // 8))
+    else:
+        check_jpeg(frame, near_lossless=opened.syntax in _JPEG_LS)
+
+
+def _sizes(opened: Opened) -> tuple[int, int, int, int]:
+    """Rows, columns, bits allocated and samples a pixel; 0 where absent."""
+    order: Literal["little", "big"] = "little" if opened.encoding.little else "big"
+    tags = (_ROWS, _COLUMNS, _ALLOCATED, _SAMPLES)
+    rows, columns, allocated, samples = (int.from_bytes(opened.raw(tag), order) for tag in tags)
+    return rows, columns, allocated, samples
 
 
 def _expected(opened: Opened) -> int:
     """Bytes of native pixel data, padded to even."""
-    order: Literal["little", "big"] = "little" if opened.encoding.little else "big"
-    sizes = [
-        int.from_bytes(opened.raw(tag), order) for tag in (_ROWS, _COLUMNS, _ALLOCATED, _SAMPLES)
-    ]
+    rows, columns, allocated, samples = _sizes(opened)
     frames = opened.value(_FRAMES) or b"1"
     bits = int(frames) if frames.isdigit() else 0
-    for size in sizes:
-        bits *= size
+    bits *= rows * columns * allocated * samples
     length = (bits + 7) // 8
     return length + (length & 1)
 
 
+def _frames(opened: Opened, element: Element) -> Iterator[memoryview]:
+    """Compressed frames, each whole: a fragment that starts none continues the one before it."""
+    starts = _STARTS.get(opened.syntax, b"")
+    parts: list[memoryview] = []
+    for fragment in _fragments(opened.data, element):
+        begins = bytes(fragment[: len(starts)]) == starts
+        if begins and parts:
+            yield _joined(parts)
+            parts = []
+        elif not begins and not parts:
+            raise QuarantinedError(Reason.MALFORMED)
+        parts.append(fragment)
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[memoryview]) -> memoryview:
+    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+
+
 def _fragments(data: Buffer, element: Element) -> Iterator[memoryview]:
-    """Fragments of encapsulated pixel data; the first, an offset table, is passed over."""
+    """Fragments of encapsulated pixel data; the first, an offset table, is checked instead."""
     at, view = element.value, memoryview(data)
     first = True
     while at < element.stop:
@@ -80,31 +140,22 @@ def _fragments(data: Buffer, element: Element) -> Iterator[memoryview]:
         tag = int.from_bytes(view[at : at + 2], "little") << 16
         tag |= int.from_bytes(view[at + 2 : at + 4], "little")
         length = int.from_bytes(view[at + 4 : at + 8], "little")
-        if tag != ITEM:
+        if tag != ITEM or at + 8 + length > element.stop:
             raise QuarantinedError(Reason.MALFORMED)
-        if not first:
-            yield view[at + 8 : at + 8 + length]
+        fragment = view[at + 8 : at + 8 + length]
+        if first:
+            _check_offsets(fragment, element.stop - at - 8 - length)
+        else:
+            yield fragment
         first = False
         at += 8 + length
 
 
-def _check_jpeg(fragment: memoryview) -> None:
-    """Walk the markers in front of the scan; a fragment that continues a frame has none."""
-    if len(fragment) < 2 or fragment[0] != 0xFF or fragment[1] != _START:  # noqa: PLR2004 - a marker
-        return
-    at = 2
-    while at + 4 <= len(fragment) and fragment[at] == 0xFF:  # noqa: PLR2004 - as above
-        marker = fragment[at + 1]
-        if marker in (_SCAN, _END):
-            return
-        if marker == 0xFF:  # noqa: PLR2004 - a fill byte
-            at += 1
-            continue
-        length = fragment[at + 2] << 8 | fragment[at + 3]
-        if marker == _COMMENT or marker in _APPLICATION:
-            begins, expected = _SEGMENTS.get(marker, (b"", 0))
-            content = bytes(fragment[at + 4 : at + 4 + len(begins)])
-            if length != expected or content != begins:
-                raise QuarantinedError(Reason.EMBEDDED)
-        at += 2 + length
-    raise QuarantinedError(Reason.MALFORMED)
+def _check_offsets(table: memoryview, behind: int) -> None:
+    """Refuse an offset table that is none: offsets ascend from 0 and stay within the fragments."""
+    if len(table) % 4:
+        raise QuarantinedError(Reason.MALFORMED)
+    offsets = [int.from_bytes(table[at : at + 4], "little") for at in range(0, len(table), 4)]
+    ascending = all(one < two for one, two in pairwise(offsets))
+    if offsets and (offsets[0] != 0 or offsets[-1] >= behind or not ascending):
+        raise QuarantinedError(Reason.MALFORMED)

@@ -78,7 +78,11 @@ class Deidentifier:
     @classmethod
     def of(cls, key: SiteKey, profile: Profile) -> Deidentifier:
         """Deidentifier of a site."""
-        return cls(profile, Namer.of(key), UidMap(key))
+        return cls(
+            profile,
+            Namer.of(key, whole_weeks=profile.whole_weeks),
+            UidMap(key, retain=profile.retains_uids),
+        )
 
     def write_new(self, source: Path, target: Path, *, durable: bool) -> NewFile:
         """De-identify `source` into `target`, and verify what was written.

@@ -1,4 +1,8 @@
-"""PS3.15 Table E.1-1 as data: what the standard does with each attribute, by option."""
+"""PS3.15 Annex E as data: what the standard does with each attribute, by option.
+
+Table E.1-1 (attributes), E.3.4-1 (content items) and E.3.10-1 (safe private attributes); and, of
+PS3.3, the types that resolve a compound code.
+"""
 
 from __future__ import annotations
 
@@ -60,11 +64,59 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentItem:
+    """One row of Table E.3.4-1: what the standard does with a content item.
+
+    Attributes
+    ----------
+    scheme, code, meaning : str
+        Concept name.
+    value_type : str
+        Such as ``TEXT``.
+    basic : str
+        Action code of the Basic profile.
+    options : mapping
+        Action code by option.
+    """
+
+    scheme: str
+    code: str
+    meaning: str
+    value_type: str
+    basic: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafePrivate:
+    """One row of Table E.3.10-1: a private attribute known to hold no identity.
+
+    Attributes
+    ----------
+    creator : str
+        Private creator that reserves the block.
+    group, element : str
+        Four and two hexadecimal digits.
+    vr, vm, meaning : str
+        As in the table.
+    """
+
+    creator: str
+    group: str
+    element: str
+    vr: str
+    vm: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The table and the edition it is."""
+    """The tables and the edition they are."""
 
     edition: str
     rows: tuple[TableRow, ...]
+    content_items: tuple[ContentItem, ...]
+    safe_private: tuple[SafePrivate, ...]
 
 
 @cache
@@ -75,4 +127,34 @@ def load_table() -> Table:
     return Table(
         edition=document["edition"],
         rows=tuple(TableRow(**row) for row in document["attributes"]),
+        content_items=tuple(ContentItem(**row) for row in document["content_items"]["items"]),
+        safe_private=tuple(SafePrivate(**row) for row in document["safe_private"]["elements"]),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Types:
+    """How strictly one SOP class asks for the attributes whose code is compound.
+
+    Attributes
+    ----------
+    top, nested : mapping
+        Type by tag: 1, 2 or 3; conditional ones count as their condition met.
+    """
+
+    top: Mapping[int, int]
+    nested: Mapping[int, int]
+
+
+@cache
+def load_types() -> Mapping[bytes, Types]:
+    """Load the types that ship with this package, by UID of the SOP class."""
+    text = files("reidscope_deid").joinpath("data/types.json").read_text("utf-8")
+    return {
+        row["uid"].encode("ascii"): Types(top=_by_tag(row["top"]), nested=_by_tag(row["nested"]))
+        for row in json.loads(text)["sop_classes"]
+    }
+
+
+def _by_tag(types: Mapping[str, list[str]]) -> Mapping[int, int]:
+    return {int(tag, 16): int(kind[0]) for kind, tags in types.items() for tag in tags}

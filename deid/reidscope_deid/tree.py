@@ -12,7 +12,7 @@ import os
 import shutil
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ class _Outcome:
     place: str
     reason: Reason | None
     tally: Counter[tuple[int | str, str]]
+    identity: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,7 +59,12 @@ class _Work:
             )
         except QuarantinedError as left_out:
             return _Outcome(place="", reason=left_out.reason, tally=Counter())
-        return _Outcome(place=str(place_of(new)), reason=None, tally=Counter(tally))
+        return _Outcome(
+            place=str(place_of(new)),
+            reason=None,
+            tally=Counter(tally),
+            identity=new.person.identity,
+        )
 
 
 _work: list[_Work] = []
@@ -81,6 +87,7 @@ def deidentify_tree(
     jobs: int = 1,
     durable: bool = True,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    met: Callable[[str, str], None] = lambda _pseudonym, _identity: None,
 ) -> Record:
     """De-identify every DICOM file below `source`.
 
@@ -101,6 +108,9 @@ def deidentify_tree(
         Whether to wait until the disk has each file.
     progress : callable
         Told how many files are done, of how many.
+    met : callable
+        Told the pseudonym and the patient ID (the study UID where there is none) of each file
+        before it is put in place: what a vault keeps.
 
     Returns
     -------
@@ -129,6 +139,7 @@ def deidentify_tree(
             if outcome.reason is not None:
                 left_out[outcome.reason] += 1
             else:
+                met(Path(outcome.place).parts[0], outcome.identity)
                 try:
                     first = place(partial / str(index), out / outcome.place, durable=durable)
                 except QuarantinedError as conflict:

@@ -8,6 +8,7 @@ registers name kinds of things, not things, and stay.
 from __future__ import annotations
 
 import hmac
+import re
 from typing import TYPE_CHECKING
 
 from pydicom._uid_dict import UID_dictionary
@@ -19,8 +20,16 @@ _BRANCH = b"reidscope/deid/uid/v1"
 _PADDING = b"\0 "
 _LIMIT = 100_000  # remembered UIDs: bounds the memory of a long run
 
+_FORM = re.compile(rb"[0-2](\.(0|[1-9][0-9]*))+")
+_LONGEST = 64  # bytes, PS3.5 9.1
+
 REGISTERED = frozenset(uid.encode("ascii") for uid in UID_dictionary)
 """UIDs of PS3.6: classes, transfer syntaxes, well-known instances."""
+
+
+def is_uid(value: bytes) -> bool:
+    """Whether a value has the form that PS3.5 asks of a UID."""
+    return len(value) <= _LONGEST and _FORM.fullmatch(value) is not None
 
 
 class UidMap:
@@ -30,12 +39,15 @@ class UidMap:
     ----------
     key : SiteKey
         The site's.
+    retain : bool
+        Whether a UID that has the form of one stays; anything else is replaced all the same.
     """
 
-    __slots__ = ("_known", "_secret")
+    __slots__ = ("_known", "_retain", "_secret")
 
-    def __init__(self, key: SiteKey) -> None:
+    def __init__(self, key: SiteKey, *, retain: bool = False) -> None:
         self._secret = key.branch(_BRANCH)
+        self._retain = retain
         self._known: dict[bytes, bytes] = {}
 
     def __call__(self, value: bytes) -> bytes:
@@ -61,7 +73,7 @@ class UidMap:
         return new
 
     def _one(self, uid: bytes) -> bytes:
-        if not uid or uid in REGISTERED:
+        if not uid or uid in REGISTERED or (self._retain and is_uid(uid)):
             return uid
         digest = hmac.digest(self._secret, uid, "sha256")
         return b"2.25.%d" % int.from_bytes(digest[:16], "big")

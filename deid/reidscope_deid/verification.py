@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 import pydicom
 
 from reidscope_deid.actions import Action, dummy
+from reidscope_deid.ages import is_age
 from reidscope_deid.allowed import load_codes
+from reidscope_deid.dates import is_year_only, is_zone
 from reidscope_deid.elements import MAX_DEPTH
-from reidscope_deid.profile import CODE_MEANINGS
-from reidscope_deid.uids import REGISTERED
+from reidscope_deid.options import CODE_MEANINGS
+from reidscope_deid.private import Blocks, is_creator
+from reidscope_deid.uids import REGISTERED, is_uid
+from reidscope_deid.words import is_clean, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +43,7 @@ _PADDING = b" \0"
 _PSEUDONYM = re.compile(rb"P-[A-Z2-7]{16}")
 _UID = re.compile(rb"2\.25\.[0-9]{1,39}")
 _MOMENT = re.compile(rb"[0-9:.+\-\\]*")
-_DECLARED = frozenset({0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
+_DECLARED = frozenset({0x00120062, 0x00120063, 0x00280303})
 _BULK_GROUP = 0x7FE0
 _CODE_ITEM = frozenset({0x00080100, 0x00080102, 0x00080104})
 
@@ -120,33 +124,62 @@ def _level_findings(
     if depth > MAX_DEPTH:
         yield None, Finding.UNREADABLE
         return
+    yield from _private_findings(data_set, profile)
     for tag in data_set.keys():  # noqa: SIM118 - iterating a Dataset itself would decode every value
-        rule = profile.rules.get(int(tag))
-        if depth == 0 and tag == _METHOD_CODES:
+        number = int(tag)  # a tag of pydicom's compares ten times as slowly
+        if number >> 16 & 1 or (depth == 0 and number in _DECLARED):
+            # Private ones are judged above, declared ones compared with the profile.
+            continue
+        rule = profile.rules.get(number) or (profile.content.get(number) if depth else None)
+        if depth == 0 and number == _METHOD_CODES:
             yield from _code_findings(data_set[tag].value)
-        elif depth == 0 and tag in _DECLARED:
-            continue  # compared with the profile above
         elif rule is not None:
             yield from _rule_findings(data_set, rule, profile, depth=depth)
         else:
-            private = tag.is_private
-            yield int(tag), Finding.PRIVATE_ELEMENT if private else Finding.UNLISTED_ELEMENT
+            yield number, Finding.UNLISTED_ELEMENT
+
+
+def _private_findings(data_set: Dataset, profile: Profile) -> Iterator[tuple[int | None, Finding]]:
+    """Private elements of one level: none, or those that the standard knows to be safe."""
+    blocks = Blocks()
+    creators: set[int] = set()
+    for tag in data_set.keys():  # noqa: SIM118 - as above
+        number = int(tag)
+        if not number >> 16 & 1:
+            continue
+        if not profile.retains_private:
+            yield number, Finding.PRIVATE_ELEMENT
+        elif is_creator(number):
+            blocks.reserve(number, raw_value(data_set, number))
+            creators.add(number)
+        elif (found := blocks.find(number)) is None:
+            yield number, Finding.PRIVATE_ELEMENT
+        else:
+            creators.discard(blocks.creator_tag(number))
+            if not found[1].keeps(raw_value(data_set, number)):
+                yield number, Finding.VALUE_NOT_ALLOWED
+    for number in creators:  # one that nothing follows is a text by itself
+        yield number, Finding.PRIVATE_ELEMENT
 
 
 def _rule_findings(
     data_set: Dataset, rule: Rule, profile: Profile, *, depth: int
 ) -> Iterator[tuple[int | None, Finding]]:
     if rule.action is Action.CODES:
-        yield from _code_findings(data_set[rule.tag].value)
-    elif rule.action is Action.WALK:
+        yield from _code_findings(data_set[rule.tag].value, local_codes=rule.local_codes)
+    elif rule.action in (Action.WALK, Action.CONTENT):
         for item in data_set[rule.tag].value:
             yield from _level_findings(item, profile, depth=depth + 1)
     # Samples have no form to judge, and asking for them would read them.
-    elif rule.tag >> 16 != _BULK_GROUP and not _may_stand(rule, raw_value(data_set, rule.tag)):
+    elif rule.tag >> 16 != _BULK_GROUP and not _may_stand(
+        rule, raw_value(data_set, rule.tag), profile
+    ):
         yield rule.tag, Finding.VALUE_NOT_ALLOWED
 
 
-def _code_findings(items: Sequence[Dataset]) -> Iterator[tuple[int | None, Finding]]:
+def _code_findings(
+    items: Sequence[Dataset], *, local_codes: bool = False
+) -> Iterator[tuple[int | None, Finding]]:
     for item in items:
         for tag in item.keys():  # noqa: SIM118 - as above
             if int(tag) not in _CODE_ITEM:
@@ -157,11 +190,13 @@ def _code_findings(items: Sequence[Dataset]) -> Iterator[tuple[int | None, Findi
         )
         public = load_codes().get((scheme, value))
         declared = CODE_MEANINGS.get(value.decode()) if scheme == b"DCM" else None
+        if local_codes and public is None:
+            continue
         if meaning not in (public, (declared or "").encode("ascii")):
             yield 0x00080104, Finding.VALUE_NOT_ALLOWED
 
 
-def _may_stand(rule: Rule, value: bytes) -> bool:
+def _may_stand(rule: Rule, value: bytes, profile: Profile) -> bool:
     """Whether the engine could have written this value under this rule."""
     plain = value.strip(_PADDING)
     match rule.action:
@@ -172,13 +207,34 @@ def _may_stand(rule: Rule, value: bytes) -> bool:
             return not value
         case Action.DUMMY:
             return plain in (b"", dummy(rule.vr).strip(_PADDING))
-        case Action.PSEUDONYM:
-            return not plain or _PSEUDONYM.fullmatch(plain) is not None
-        case Action.REMAP:
-            uids = plain.split(b"\\")
-            return all(not uid or uid in REGISTERED or _UID.fullmatch(uid) for uid in uids)
+        case Action.PSEUDONYM | Action.REMAP | Action.SHIFT:
+            return not plain or _is_replaced(rule, plain, profile)
         case _:
-            return _MOMENT.fullmatch(plain) is not None
+            return plain in (b"", dummy(rule.vr)) or _is_judged(rule, plain)
+
+
+def _is_replaced(rule: Rule, plain: bytes, profile: Profile) -> bool:
+    if rule.action is Action.PSEUDONYM:
+        return _PSEUDONYM.fullmatch(plain) is not None
+    if rule.action is Action.REMAP:
+        new = is_uid if profile.retains_uids else _UID.fullmatch
+        return all(not uid or uid in REGISTERED or new(uid) for uid in plain.split(b"\\"))
+    years = not profile.calendar.year_only or is_year_only(plain)
+    return years and _MOMENT.fullmatch(plain) is not None
+
+
+def _is_judged(rule: Rule, plain: bytes) -> bool:
+    match rule.action:
+        case Action.CLEAN:
+            return is_clean(plain)
+        case Action.TEXT:
+            return is_plain(plain, rule.vr)
+        case Action.AGE:
+            return is_age(plain)
+        case Action.ZONE:
+            return is_zone(plain)
+        case _:
+            return is_uid(plain)
 
 
 def raw_value(data_set: Dataset, tag: int) -> bytes:

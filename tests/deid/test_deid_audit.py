@@ -69,6 +69,14 @@ CHANGES: dict[str, tuple[Callable[[pydicom.FileDataset], object], str]] = {
         lambda one: one.DeidentificationMethodCodeSequence.pop(),
         "not-declared",
     ),
+    "own words in the declaration": (
+        lambda one: setattr(one.DeidentificationMethodCodeSequence[0], "CodeMeaning", "Ours"),
+        "value-not-allowed",
+    ),
+    "an element more in the declaration": (
+        lambda one: setattr(one.DeidentificationMethodCodeSequence[0], "PatientName", "x"),
+        "unlisted-element",
+    ),
     "preamble": (lambda one: setattr(one, "preamble", b"x" * 128), "preamble"),
     "no declaration": (lambda one: delattr(one, "PatientIdentityRemoved"), "not-declared"),
     "patient name": (lambda one: setattr(one, "StationName", "was Jane"), "identifier-survives"),

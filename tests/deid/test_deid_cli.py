@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,12 @@ import pytest
 from rich.console import Console
 
 from reidscope_deid import cli, generate_key
+from reidscope_deid.explanation import summary
+from reidscope_deid.options import OPTIONS
+from reidscope_deid.profile import load_profile, profile_names
 
 Slice = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -145,6 +151,74 @@ def test_explain_is_a_table_or_json(command: Run) -> None:
     assert code == 0
     assert "Patient's Birth Date" in out
     assert "Everything else" in out
+
+
+def test_explain_shows_every_profile_and_the_file_to_copy(command: Run) -> None:
+    sentences = {
+        "basic": "moved by whole days",
+        "basic-undated": "Dates are removed",
+        "limited-data-set": "Dates stay as they are",
+        "safe-harbor": "090Y",
+        "research-neuro": "whole weeks",
+    }
+    assert sentences.keys() == set(profile_names())
+    for name, sentence in sentences.items():
+        said = " ".join(summary(load_profile(name)))
+        assert f"reidscope {name}, PS3.15" in said
+        assert sentence in said
+    assert sentences["safe-harbor"] in command("explain", "--profile", "safe-harbor")[1]
+    code, out, _ = command("explain", "--profile", "safe-harbor", "--file")
+    assert code == 0
+    assert tomllib.loads(out)["name"] == "safe-harbor"
+    assert "# What PS3.15 calls" in out
+
+
+def test_a_profile_of_the_sites_own_and_options_reach_run_and_verify(
+    command: Run, slice_file: Slice, tmp_path: Path, key_file: Path
+) -> None:
+    slice_file(PatientAge="048Y", StationName="MR-1", SeriesDescription="t1 Doe")
+    own = tmp_path / "own.toml"
+    text = command("explain", "--profile", "research-neuro", "--file")[1]
+    own.write_text(text.replace('"research-neuro"', '"ward-7"'))
+    chosen = ("--profile", own, "--option", "retain-device-identity")
+    code, out, err = command(
+        "run", tmp_path / "in", tmp_path / "out", "--key", key_file, "--json", *chosen
+    )
+    assert (code, err.strip()) == (0, "")
+    assert json.loads(out)["profile"] == "ward-7"
+    assert json.loads(out)["codes"] == ["113100", "113105", "113107", "113108", "113109", "113111"]
+    against = ("verify", tmp_path / "out", "--against", tmp_path / "in")
+    assert command(*against, *chosen)[0] == 0
+    code, out, _ = command(*against, "--profile", own)
+    assert code == 62
+    assert "not-declared" in out
+
+
+def test_a_pseudonym_that_nobody_has_and_a_wrong_vault_are_two_codes(
+    command: Run, slice_file: Slice, tmp_path: Path, key_file: Path
+) -> None:
+    slice_file()
+    vault = tmp_path / "vault"
+    run = ("run", tmp_path / "in", tmp_path / "out", "--key", key_file, "--vault", vault)
+    assert command(*run)[0] == 0
+    name = next((tmp_path / "out").iterdir()).name
+    asked = ("reidentify", name, "--vault", vault, "--key", key_file)
+    code, out, err = command(*asked)
+    assert (code, out.strip(), err) == (0, "MRN-0042", "")
+    assert command("reidentify", "P-NOBODY", *asked[2:])[0] == 10
+    vault.write_bytes(b"Doe")
+    code, out, err = command(*asked)
+    assert (code, out) == (14, "")
+    assert "Doe" not in err
+
+
+def test_the_readme_of_the_folder_names_every_option_code_and_profile() -> None:
+    text = (ROOT / "deid" / "README.md").read_text()
+    for option in OPTIONS.values():
+        assert f"| {option.name.replace('_', '-')} | {option.code} |" in text
+    assert all(f"| {name} |" in text for name in profile_names())
+    named = set(re.findall(r"benchmarks/(deid_\w+\.py)", text))
+    assert named == {path.name for path in (ROOT / "benchmarks").glob("deid_*.py")}
 
 
 def test_keygen_makes_a_key_once(command: Run, tmp_path: Path) -> None:

@@ -152,6 +152,17 @@ def test_people_without_an_id_are_as_many_as_their_studies(
     assert len(files) == 3
 
 
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_several_uids_where_one_belongs_leave_the_file_out_and_name_none(
+    slice_file: Slice, tmp_path: Path, key: SiteKey, profile: Profile, keyword: str
+) -> None:
+    path = slice_file(**{keyword: [f"1.2.{number}" for number in range(1, 12)]})
+    (tmp_path / "out").mkdir()
+    with pytest.raises(QuarantinedError, match="malformed"):
+        deidentify_files([path], tmp_path / "out", key=key, profile=profile)
+    assert digest(tmp_path / "out") == {}
+
+
 def test_a_broken_file_takes_its_series_with_it_and_leaves_nothing(
     slice_file: Slice, tmp_path: Path, key: SiteKey, profile: Profile
 ) -> None:

@@ -184,8 +184,25 @@ def test_a_retained_text_that_names_the_person_is_left_out(out: Out) -> None:
     options = ("retain-institution-identity", "retain-device-identity")
     kept = out(*options, InstitutionName="St Elsewhere", StationName="MR-1")
     assert (kept.InstitutionName, kept.StationName) == ("St Elsewhere", "MR-1")
-    for text in ("Practice of Dr Roe", "room of MRN-0042", "since 20200317", "tab\there"):
+    for text in (
+        "Practice of Dr Roe",
+        "room of MRN-0042",
+        "room of mrn 0042",
+        "born 1971-08-23",
+        "born 23.08.1971",
+        "born 08/23/1971",
+        "since 20200317",
+        "tab\there",
+    ):
         assert "InstitutionName" not in out(*options, InstitutionName=text)
+
+
+def test_a_retained_code_that_is_the_persons_name_is_left_out(out: Out) -> None:
+    option = "retain-patient-characteristics"
+    assert out(option, SmokingStatus="NO", PatientSex="F").SmokingStatus == "NO"
+    for code_string in ("JANE", "MRN 0042", "no"):
+        assert "SmokingStatus" not in out(option, SmokingStatus=code_string)
+    assert out(option, PatientSex="DOE").PatientSex == ""
 
 
 def test_institution_codes_stay_only_under_their_option_and_nameless(out: Out) -> None:
@@ -215,9 +232,10 @@ def test_private_elements_stay_if_the_standard_lists_them_and_their_value_has_a_
     def add(data_set: Dataset) -> None:
         block = data_set.private_block(0x0019, "SIEMENS MR HEADER", create=True)
         block.add_new(0x0C, "IS", "1000")
-        block.add_new(0x0D, "CS", "Doe^Jane")  # listed, but no code
+        block.add_new(0x0D, "CS", "JANE")  # listed, a code by its form, and her name
         block.add_new(0x0E, "FD", [0.0, 0.6, 0.8])
         block.add_new(0x0F, "LO", "not listed")
+        block.add_new(0x27, "UN", bytes(48))  # six FD
         data_set.private_block(0x0021, "ACME", create=True).add_new(1, "IS", "42")
         data_set.private_block(0x0019, "SIEMENS MR HEADER DOE", create=True).add_new(
             0x0C, "IS", "7"
@@ -228,7 +246,8 @@ def test_private_elements_stay_if_the_standard_lists_them_and_their_value_has_a_
     block = new.private_block(0x0019, "SIEMENS MR HEADER")
     assert int(block[0x0C].value) == 1000
     assert list(block[0x0E].value) == [0.0, 0.6, 0.8]
-    assert [one.tag.elem for one in new if one.tag.is_private] == [0x10, 0x100C, 0x100E]
+    assert [one.tag.elem for one in new if one.tag.is_private] == [0x10, 0x100C, 0x100E, 0x1027]
+    assert list(block[0x27].value) == [0.0] * 6
     assert not any(one.tag.is_private for one in out(change=add, syntax=syntax))
 
 
@@ -240,7 +259,6 @@ def test_content_items_stay_whole_if_their_concept_is_public_and_nobodys(out: Ou
             setattr(one, keyword, what)
         return one
 
-    position = code("111031", "DCM", "Image View")
     head = code("69536005", "SCT", "Head of Jane")
     items = [
         item(head, NumericValue="42"),
@@ -250,10 +268,13 @@ def test_content_items_stay_whole_if_their_concept_is_public_and_nobodys(out: Ou
         item(head, ConceptCodeSequence=[head]),
         item(head, ConceptCodeSequence=[code("L2", "99LOCAL", "Doe")]),
     ]
-    assert position.CodeValue
+    measured = Dataset()
+    measured.NumericValue = "7"
+    items.append(item(head, MeasuredValueSequence=[measured]))
     new = out("clean-structured-content", AcquisitionContextSequence=items)
     kept = new.AcquisitionContextSequence
-    assert [one.ConceptNameCodeSequence[0].CodeMeaning for one in kept] == ["Head", "Head"]
+    assert [one.ConceptNameCodeSequence[0].CodeMeaning for one in kept] == ["Head"] * 3
+    assert kept[2].MeasuredValueSequence[0].NumericValue == 7
     assert kept[0].NumericValue == 42
     assert kept[1].ConceptCodeSequence[0].CodeMeaning == "Head"
     assert "AcquisitionContextSequence" not in out(AcquisitionContextSequence=items)
