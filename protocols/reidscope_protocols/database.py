@@ -45,8 +45,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        # Broad on purpose: whatever happened (Ctrl-C too), nothing of the block stays.
-        connection.execute("ROLLBACK")
+        # Broad on purpose: whatever happened (Ctrl-C, a full disk), nothing of the block stays.
+        # SQLite has rolled back by itself where the disk was full.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,15 @@ def run_as_command(app: Callable[[], Any]) -> None:
                 got=error.strerror or "an error of the operating system",
                 expected="files and folders that can be read and written",
                 do="check the paths that you typed and the space on the disk",
+            )
+        )
+    except sqlite3.Error:
+        _end(
+            InputError(
+                "database",
+                got="an error of SQLite",
+                expected="a home with room and rights to write",
+                do="check the space on the disk, then give the command again",
             )
         )
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from reidscope_protocols.errors import NotEnrolledError, NotReadyError, TransportError
+from reidscope_protocols.errors import ConstantMismatchError, NotEnrolledError, NotReadyError
 from reidscope_protocols.keys import read_private_file
 from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
 from reidscope_protocols.study import Constant
@@ -49,7 +49,7 @@ class Control:
         ------
         NotReadyError
             The file comes with the installation alone, and this one has another.
-        TransportError
+        ConstantMismatchError
             More bytes came than the study says.
         """
         if constant.size_bytes is None:
@@ -67,7 +67,7 @@ class Control:
                 if len(content) > constant.size_bytes:
                     break
         if len(content) > constant.size_bytes:
-            raise TransportError(
+            raise ConstantMismatchError(
                 f"constant {constant.role}",
                 got="more bytes than the study says",
                 expected=f"{constant.size_bytes}",

@@ -1,7 +1,8 @@
-"""Settling who takes part: IDs, dates and geometry are read, never a pixel.
+"""Settling who takes part: IDs, dates and geometry are read, no pixel is decoded.
 
 One series a person, the first usable by the person's own dates. Usable is decided from that
-person's own headers and geometry; no rule compares two people. What fails later is a cell.
+person's own headers and geometry, and by whether the de-identifier takes the files; no rule
+compares two people. What fails later is a cell.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from reidscope_deid.keys import SiteKey
+from reidscope_deid.profile import load_profile
 from reidscope_deid.pseudonyms import pseudonym
+from reidscope_deid.reasons import QuarantinedError, Reason
+from reidscope_deid.rehearsal import Rehearsal
 from reidscope_protocols.errors import NoDicomError, NoUsablePeopleError
 from reidscope_site.agent import Agent, Progress
 from reidscope_site.face.volume import SeriesProblem, read_slice_header, series_problem
@@ -28,11 +32,14 @@ from reidscope_site.sources.dicom_folder import (
 )
 from reidscope_site.sources.links import read_links, refuse_unknown
 
+_PROFILE = "basic"
+
 
 class Exclusion(StrEnum):
     """Why a person is not in the snapshot, where no series of theirs names a reason itself."""
 
     NO_PHOTO = "no-photo"
+    SHARED_ID = "shared-patient-id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +70,21 @@ def resolve(
     """
     people: list[Person] = []
     excluded: Counter[str] = Counter()
+    rehearsal = Rehearsal.of(key, load_profile(_PROFILE))
     for number, (patient, series) in enumerate(listing.series.items(), start=1):
         photo = links.get(patient)
-        chosen, problem = _first_usable(series)
         if photo is None:
             excluded[Exclusion.NO_PHOTO] += 1
-        elif chosen is None:
-            excluded[problem] += 1
+        elif patient in listing.shared:
+            # Whose series is taken would depend on the other person under the same ID.
+            excluded[Exclusion.SHARED_ID] += 1
         else:
-            name = pseudonym(key, patient)
-            people.append(Person(pseudonym=name, files=chosen.files, photo=photo))
+            chosen, problem = _first_usable(series, rehearsal)
+            if chosen is None:
+                excluded[problem] += 1
+            else:
+                name = pseudonym(key, patient)
+                people.append(Person(pseudonym=name, files=chosen.files, photo=photo))
         if progress:
             progress(number, len(listing.series))
     if not people:
@@ -87,23 +99,30 @@ def resolve(
     return Resolution(people=tuple(ordered), excluded=dict(excluded))
 
 
-def _first_usable(series: Sequence[ScanSeries]) -> tuple[ScanSeries | None, str]:
+def _first_usable(
+    series: Sequence[ScanSeries], rehearsal: Rehearsal
+) -> tuple[ScanSeries | None, str]:
     problem = ""
     for candidate in series:
-        found = _problem(candidate)
+        found = _problem(candidate, rehearsal)
         if found is None:
             return candidate, ""
         problem = problem or str(found)
     return None, problem
 
 
-def _problem(candidate: ScanSeries) -> SeriesProblem | None:
+def _problem(candidate: ScanSeries, rehearsal: Rehearsal) -> SeriesProblem | Reason | None:
     try:
         with silenced():
-            return series_problem([read_slice_header(path) for path in candidate.files])
+            found = series_problem([read_slice_header(path) for path in candidate.files])
+        if found is None:
+            rehearsal.check(candidate.files)
+    except QuarantinedError as error:
+        return error.reason
     except (NoDicomError, *UNREADABLE):
         # One person's broken file is that person's own problem, never the end of the index.
         return SeriesProblem.UNSUPPORTED
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from reidscope_protocols.envelope import Opened
-from reidscope_protocols.errors import OutcomeMissingError
+from reidscope_protocols.errors import NotReadyError, OutcomeMissingError
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_site import package
@@ -17,6 +17,8 @@ from reidscope_site.outcomes import Outcomes
 from reidscope_site.release import release
 from reidscope_site.studies import check_policy
 from reidscope_site.worker import Task, worker
+
+_ROOM_BYTES = 8 << 20
 
 
 def measure(
@@ -81,6 +83,7 @@ def measure(
                 progress(number, len(people))
     # Hours may have passed: a new index, policy or package in between voids the approval.
     _require(agent, study)
+    _require_room(agent)
     envelope = release(
         study,
         outcomes,
@@ -100,6 +103,17 @@ def _require(agent: Agent, study: Opened[Study]) -> None:
     snapshot = agent.snapshot.found_again(agent.site_key)
     agent.consent.require(study, policy=agent.policy, snapshot_digest=snapshot)
     check_policy(study.statement, agent.policy, agent.ledger)
+
+
+def _require_room(agent: Agent) -> None:
+    """Raise NotReadyError where a table might be charged and then not be stored."""
+    if shutil.disk_usage(agent.home.root).free < _ROOM_BYTES:
+        raise NotReadyError(
+            "disk",
+            got="too little room to keep a release",
+            expected=f"{_ROOM_BYTES >> 20} MiB free in the site's home",
+            do="make room, then run it again: nothing was charged",
+        )
 
 
 def clear(work: Path) -> None:

@@ -65,7 +65,7 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield f"  epsilon     {said.loss}: nobody's odds of guessing that a person took part"
     yield f"              can grow by more than a factor of {said.loss.odds:.1f}"
     yield f"  account     spent {spent}, after this study {after} of {policy.lifetime_cap}"
-    yield f"              (together a factor of at most {after.odds:.0f})"
+    yield f"              (together a factor of at most {after.odds:.1f})"
     yield f"  policy      at most {policy.study_cap} a study"
     yield f"  declared    {policy.declared_people} people"
     yield ""

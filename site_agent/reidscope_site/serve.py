@@ -6,6 +6,7 @@ run of an approved study, and Flower. All end when `stop` is set.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from reidscope_site.measuring import measure
 _TICK_SECONDS = 0.2
 _SYNC_SECONDS = 2.0
 _CLAIM_SECONDS = 10.0
+_DISK_SECONDS = 30.0
+_DISK = "the disk is full or fails; make room, and it goes on"
 
 Say = Callable[[str], None]
 
@@ -120,6 +123,8 @@ class Loop:
         except ReidscopeError as error:
             # A bad study or receipt is this site's own refusal: said here, and nobody else is told.
             self._once(f"refused: {error}")
+        except (OSError, sqlite3.Error):
+            self._once(f"control: {_DISK}")
         else:
             self._cut_line("control", "")
 
@@ -129,6 +134,9 @@ class Loop:
             while not self.stop.wait(_TICK_SECONDS):
                 try:
                     ready = agent.ready_to_run()
+                except sqlite3.Error:
+                    self._once(f"waiting: {_DISK}")
+                    continue
                 except ReidscopeError as error:
                     # A missing model or a damaged file: said once, and tried again.
                     self._once(f"waiting: {error}")
@@ -140,6 +148,12 @@ class Loop:
                     started = time.monotonic()
                     try:
                         done = measure(agent, study, progress=self._progress(name), stop=self.stop)
+                    except (NotReadyError, OSError, sqlite3.Error) as error:
+                        # Of the last two the text could hold a path.
+                        cause = str(error) if isinstance(error, NotReadyError) else _DISK
+                        self._once(f"{name}: waiting: {cause}")
+                        self.stop.wait(_DISK_SECONDS)
+                        continue
                     except ReidscopeError as error:
                         self._failed.add(_attempt(agent, study))
                         agent.journal.write(Event.REFUSED, study.sha256)
@@ -223,7 +237,12 @@ def exchange(agent: Agent, channel: Control, say: Say, refused: Say | None = Non
             agent.journal.write(Event.STUDY_RECEIVED, study.sha256)
             say(f"{study.statement.study_id}: study received, waits for a decision")
         for constant in agent.constants.missing(study.statement):
-            agent.keep_constant(channel.constant(constant), constant)
-            say(f"{study.statement.study_id}: constant {constant.role} kept")
+            try:
+                agent.keep_constant(channel.constant(constant), constant)
+            except (StatementError, NotReadyError, DeclinedCallError) as error:
+                # One study that cannot be had must not keep back the others and the receipts.
+                refused(f"{study.statement.study_id}: {error}")
+            else:
+                say(f"{study.statement.study_id}: constant {constant.role} kept")
     for envelope in channel.receipts():
         agent.take_receipt(envelope)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -387,3 +388,16 @@ def test_stopping_between_people_releases_nothing(agent: Agent, evaluated: Opene
     assert agent.ledger.spent() == PrivacyLoss(0)
     known = Outcomes(agent.connection, agent.site_key, evaluated.sha256).known()
     assert len(known) == 5
+
+
+@pytest.mark.usefixtures("with_constants")
+def test_nothing_is_charged_where_the_release_might_not_be_stored(
+    agent: Agent, evaluated: Opened[Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(free=1 << 20)
+    with monkeypatch.context() as disk:
+        disk.setattr(measuring.shutil, "disk_usage", lambda _: full)
+        with pytest.raises(NotReadyError, match="nothing was charged"):
+            measure(agent, evaluated)
+    assert not agent.ledger.charged(evaluated.sha256)
+    assert measure(agent, evaluated)

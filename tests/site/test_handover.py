@@ -19,6 +19,7 @@ from reidscope_protocols.errors import (
     InputError,
     LedgerError,
     MalformedError,
+    NotReadyError,
     ReidscopeError,
     UnreachableError,
     WrongAudienceError,
@@ -292,6 +293,31 @@ def test_a_study_that_is_refused_does_not_hide_the_next_one(
     exchange(agent, Line([b"{}", coordinator.sign(ended), good]), said.append)  # type: ignore[arg-type]  # the other party, in memory
     assert [study.envelope for study in agent.studies.every()] == [good]
     assert sum("refused" in line for line in said) == 2
+
+
+def test_a_study_whose_constants_cannot_be_had_keeps_back_neither_studies_nor_receipts(
+    agent: Agent, coordinator: Any, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (make_study(study_id=name) for name in ("faces-1", "faces-2"))
+    line = Line([coordinator.sign(first), coordinator.sign(second)])
+    asked: list[str] = []
+
+    def nothing(constant: Constant) -> bytes:
+        asked.append(constant.role)
+        raise NotReadyError("constant", got="a", expected="b", do="c")
+
+    def receipts() -> tuple[bytes, ...]:
+        asked.append("receipts")
+        return ()
+
+    monkeypatch.setattr(line, "constant", nothing)
+    monkeypatch.setattr(line, "receipts", receipts)
+    monkeypatch.setattr(agent.constants, "missing", lambda study: study.constants[:1])
+    said: list[str] = []
+    exchange(agent, line, said.append)  # type: ignore[arg-type]  # the other party, in memory
+    assert len(agent.studies.every()) == 2
+    assert asked == [first.constants[0].role, second.constants[0].role, "receipts"]
+    assert sum("expected b" in line for line in said) == 2
 
 
 @pytest.fixture

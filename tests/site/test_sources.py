@@ -101,7 +101,7 @@ def test_a_link_file_that_cannot_be_followed_is_refused_without_quoting_it(
 
 def test_rows_that_name_nobody_are_refused_by_number_alone() -> None:
     links = {"A": Path("a"), "SECRET-X": Path("b"), "SECRET-Y": Path("c")}
-    with pytest.raises(LinkError, match=r"2 rows .*line 3") as caught:
+    with pytest.raises(LinkError, match=r"2 rows .*row 2 below") as caught:
         refuse_unknown(links, ["A"])
     assert "SECRET" not in str(caught.value)
     refuse_unknown(links, ["A", "SECRET-X", "SECRET-Y", "Z"])

@@ -94,8 +94,11 @@ def _cell(person: Person, study: FaceStudy, folder: Path) -> int:
 
 def _read_photo(path: Path) -> NDArray[np.uint8] | None:
     """Read a photo as RGB, (rows, columns, 3), reduced to what is looked at; None if it is none."""
-    # A disk that fails goes up: it is nobody's cell. What is no picture is this person's.
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+        # This person's own; a disk that fails goes up instead: it is nobody's cell.
+        return None
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if decoded is None:
         return None

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
+from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
 
 from reidscope_protocols.errors import NoDicomError
 
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from pydicom import Dataset
 
 EXTENT_MM = (100.0, 400.0)
 """A head's scan is at least and at most as long as this along every axis."""
 
 HEAD_PARTS = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "SKULL", "WHOLEHEAD"})
-"""Body parts that hold a face; an empty one is no contradiction."""
+"""Body parts that hold a face, letters alone; an empty one is no contradiction."""
 
 MODALITIES = frozenset({"CT", "MR"})
+
+GREY = "MONOCHROME2"
+"""The only reading of samples that is offered: brighter is more."""
 
 MAX_VOXELS = 1 << 27
 """Memory stays bounded, whatever the headers say: half a gigabyte as float32."""
@@ -51,6 +55,7 @@ class SeriesProblem(StrEnum):
     ONE_SLICE = "one-slice"
     MIXED_GEOMETRY = "mixed-geometry"
     NOT_A_HEAD = "not-a-head"
+    NO_DECODER = "no-decoder"
     UNSUPPORTED = "unsupported"
 
 
@@ -74,6 +79,10 @@ class SliceHeader:
         In this file.
     samples : int
         Per pixel; 3 is colour.
+    photometric : str
+        How samples are read; upper case.
+    decodable : bool
+        Whether its pixels are written in a way that this installation decodes.
 
     Privacy
     -------
@@ -89,6 +98,8 @@ class SliceHeader:
     body_part: str = ""
     frames: int = 1
     samples: int = 1
+    photometric: str = GREY
+    decodable: bool = True
 
     @property
     def supported(self) -> bool:
@@ -107,6 +118,7 @@ class SliceHeader:
             and min(self.rows, self.columns) > 0
             and self.frames == 1
             and self.samples == 1
+            and self.photometric == GREY
             and self.modality in MODALITIES
         )
 
@@ -136,9 +148,11 @@ def slice_header(dataset: Dataset) -> SliceHeader:
         orientation=_floats(dataset, "ImageOrientationPatient", 6),
         pixel_spacing=_floats(dataset, "PixelSpacing", 2),
         modality=_word(dataset, "Modality"),
-        body_part=_word(dataset, "BodyPartExamined"),
+        body_part="".join(filter(str.isalpha, _word(dataset, "BodyPartExamined"))),
         frames=_integer(dataset, "NumberOfFrames", 1),
         samples=_integer(dataset, "SamplesPerPixel", 1),
+        photometric=_word(dataset, "PhotometricInterpretation") or GREY,
+        decodable=_decodable(dataset),
     )
 
 
@@ -159,6 +173,8 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
     voxels = sum(header.rows * header.columns for header in headers)
     if voxels > MAX_VOXELS or not all(header.supported for header in headers):
         return SeriesProblem.UNSUPPORTED
+    if not all(header.decodable for header in headers):
+        return SeriesProblem.NO_DECODER
     if len(headers) < 2:  # noqa: PLR2004  # two slices make the thinnest volume
         return SeriesProblem.ONE_SLICE
     if _differ(headers):
@@ -218,6 +234,18 @@ def _floats(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
     except (TypeError, ValueError):
         return None
     return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def _decodable(dataset: Dataset) -> bool:
+    """Whether pydicom has a decoder here; where nothing is said, pixels are native."""
+    syntax = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
+    if syntax is None:
+        return True
+    try:
+        return not syntax.is_compressed or bool(get_decoder(syntax).is_available)
+    except (NotImplementedError, ValueError):
+        # A film, or a transfer syntax of a vendor's own.
+        return False
 
 
 def _integer(dataset: Dataset, keyword: str, default: int) -> int:

@@ -19,6 +19,7 @@ from reidscope_protocols.errors import NoDicomError
 
 _IDENTITY_TAGS = [
     "PatientID",
+    "PatientBirthDate",
     "SeriesInstanceUID",
     "SOPInstanceUID",
     "StudyDate",
@@ -53,6 +54,7 @@ class ScanFile:
 
     path: Path
     patient_id: str
+    born: str
     series_uid: str
     taken: str
 
@@ -76,6 +78,11 @@ class ScanSeries:
 class FolderListing:
     """Series by the site's own PatientID, and how many files were no DICOM images.
 
+    Attributes
+    ----------
+    shared : frozenset of str
+        PatientIDs under which files name more than one date of birth: two people, one ID.
+
     Privacy
     -------
     Holds the site's own PatientIDs: stays in memory and never leaves the site.
@@ -83,6 +90,7 @@ class FolderListing:
 
     series: Mapping[str, Sequence[ScanSeries]]
     skipped: int
+    shared: frozenset[str] = frozenset()
 
 
 def list_folder(
@@ -104,6 +112,7 @@ def list_folder(
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     grouped: dict[str, dict[str, list[ScanFile]]] = defaultdict(lambda: defaultdict(list))
+    births: dict[str, set[str]] = defaultdict(set)
     skipped = 0
     for number, path in enumerate(paths, start=1):
         file = _identify(path)
@@ -111,6 +120,7 @@ def list_folder(
             skipped += 1
         else:
             grouped[file.patient_id][file.series_uid].append(file)
+            births[file.patient_id].add(file.born)
         if progress:
             progress(number, len(paths))
     if not grouped:
@@ -121,7 +131,8 @@ def list_folder(
             do="correct `dicom` in site.toml",
         )
     listing = {patient: tuple(_series(held)) for patient, held in sorted(grouped.items())}
-    return FolderListing(series=listing, skipped=skipped)
+    shared = frozenset(patient for patient, born in births.items() if len(born - {""}) > 1)
+    return FolderListing(series=listing, skipped=skipped, shared=shared)
 
 
 def patient_identity(text: str) -> str:
@@ -143,6 +154,7 @@ def _identify(path: Path) -> ScanFile | None:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_IDENTITY_TAGS)
             patient = patient_identity(str(header.get("PatientID") or ""))
             series = str(header.get("SeriesInstanceUID") or "").strip()
+            born = str(header.get("PatientBirthDate") or "").strip()
             date = str(header.get("SeriesDate") or header.get("StudyDate") or "")
             time = str(header.get("SeriesTime") or header.get("StudyTime") or "")
     except UNREADABLE:
@@ -150,7 +162,9 @@ def _identify(path: Path) -> ScanFile | None:
         return None
     if not patient or not series:
         return None
-    return ScanFile(path=path, patient_id=patient, series_uid=series, taken=f"{date} {time}")
+    return ScanFile(
+        path=path, patient_id=patient, born=born, series_uid=series, taken=f"{date} {time}"
+    )
 
 
 def _series(held: Mapping[str, Sequence[ScanFile]]) -> Iterator[ScanSeries]:

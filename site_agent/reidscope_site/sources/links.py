@@ -34,9 +34,9 @@ def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, strict=True)
             header = reader.fieldnames
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error):
         # The reason could quote the file's path or bytes; the kind of fault says enough.
         raise LinkError(
@@ -55,12 +55,14 @@ def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
     links: dict[str, Path] = {}
     seen: set[Path] = set()
     root = photos.resolve()
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         patient, name = patient_identity(row["patient_id"] or ""), (row["photo"] or "").strip()
         photo = _inside(root, name)
         wrong = (
-            "an empty field"
-            if not patient or not name or None in row
+            "more than two fields"
+            if None in row
+            else "an empty field"
+            if not patient or not name
             else "a patient who stood there before"
             if patient in links
             else "a photo that stood there before"
@@ -96,11 +98,12 @@ def _inside(root: Path, name: str) -> Path | None:
 
 def refuse_unknown(links: Mapping[str, Path], known: Collection[str]) -> None:
     """Raise LinkError if a row names nobody of the data folder."""
-    unknown = [number for number, patient in enumerate(links, start=2) if patient not in known]
+    unknown = [number for number, patient in enumerate(links, start=1) if patient not in known]
     if unknown:
         raise LinkError(
             "link file",
-            got=f"{len(unknown)} rows that name nobody in the data (first: line {unknown[0]})",
+            got=f"{len(unknown)} rows that name nobody in the data (first: row {unknown[0]} below"
+            " the header, empty lines left out)",
             expected="every row to name a patient with DICOM files",
             do="remove the rows or add the files, then index again",
         )
