@@ -27,6 +27,7 @@ from reidscope_protocols.envelope import open_envelope, sign
 from reidscope_protocols.errors import (
     ConfigError,
     MalformedError,
+    TokenRefusedError,
     UnreachableError,
     WrongAudienceError,
 )
@@ -67,6 +68,13 @@ def make_keys(home: Home) -> None:
 def request(home: Home, invitation: Invitation) -> bytes:
     """Sign an EnrolmentRequest around a certificate request: both keys are proved."""
     site = home.config().name
+    if home.key("transport.crt").exists():
+        raise TokenRefusedError(
+            "enrolment",
+            got="a home that is enrolled: its token was used",
+            expected="a home that is not; a token is used once",
+            do="go on with `reidscope-site index`, or make a new home for a new enrolment",
+        )
     if invitation.site != site:
         raise WrongAudienceError(
             "invitation",

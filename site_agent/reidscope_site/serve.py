@@ -30,6 +30,7 @@ from reidscope_site.flower import FleetDoor, answer_rounds
 from reidscope_site.handover import WORD, Word, answer_for
 from reidscope_site.journal import Event
 from reidscope_site.measuring import measure
+from reidscope_site.worker import empty
 
 _TICK_SECONDS = 0.2
 _SYNC_SECONDS = 2.0
@@ -84,6 +85,7 @@ class Loop:
 
     def _serve(self, desk: Desk, handler: Callable[[Agent], Handler]) -> None:
         agent = Agent(self.home)
+        empty(self.home.work)
         agent.journal.write(Event.SERVING)
         door = FleetDoor(
             address=agent.pinned.addresses.fleet,

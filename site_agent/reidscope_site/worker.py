@@ -90,16 +90,16 @@ class Worker:
 def worker(task: Task) -> Iterator[Worker]:
     """Hold a worker for the block; the work folder is empty before and after."""
     held = Worker(task)
-    _empty(task.work)
+    empty(task.work)
     try:
         yield held
     finally:
         held.close()
-        _empty(task.work)
+        empty(task.work)
 
 
-def _empty(work: Path) -> None:
-    """Remove what a killed worker left: one run a home, so that nobody else is at work here."""
+def empty(work: Path) -> None:
+    """Remove what a killed worker left; the caller holds the home, so nobody else is at work."""
     for left in work.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)

@@ -81,6 +81,8 @@ def test_an_invitation_for_another_site_or_with_another_fingerprint_is_refused(
     one_line(command(*admit, "--out", tmp_path / "grant2"), 42)
     assert not (tmp_path / "grant2").exists()
     ok(command(*enrol, tmp_path / "alpha", "--install", tmp_path / "grant", "--home", site))
+    # and the enrolled site does not even ask again
+    one_line(command(*enrol, tmp_path / "alpha", "--home", site), 42)
 
 
 def test_a_draft_with_an_unknown_field_is_never_signed(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_release_that_overspent_is_noticed(
         ("report.json", b'"rank":1', b'"rank":2'),
         ("identification.csv", b"0.", b"1."),
         ("tables.csv", b"east", b"west"),
-        ("index.html", b" of 100 people", b"0 of 100 people"),
+        ("index.html", b"% of people", b"0% of people"),
         ("index.html", b"</main>", b"<script>x</script></main>"),
     ],
 )
