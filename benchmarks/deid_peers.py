@@ -1,7 +1,7 @@
 """Our engine beside its peers: CPU milliseconds a file, and planted identifiers that survive.
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install dicognito dicom-anonymizer deid
-    python benchmarks/deid_peers.py --peers /tmp/peers/bin/python [--files 200]
+    python -m venv peers-venv && peers-venv/bin/pip install dicognito dicom-anonymizer deid
+    python benchmarks/deid_peers.py --peers peers-venv/bin/python [--files 200]
 
 One process at a time, on the same generated CT and MR files (`deid_speed`). CPU time, not wall
 time, and not the time that a Python program takes to import itself. The leak matrix plants the
