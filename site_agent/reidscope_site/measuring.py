@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from pathlib import Path
 
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import NotReadyError, OutcomeMissingError
@@ -68,7 +67,6 @@ def measure(
         )
     _require(agent, study)
     task = _task(agent, study)
-    clear(agent.home.work)
     agent.journal.write(Event.RUN_STARTED, study.sha256)
     outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
     people = list(agent.snapshot.people())
@@ -114,12 +112,6 @@ def _require_room(agent: Agent) -> None:
             expected=f"{_ROOM_BYTES >> 20} MiB free in the site's home",
             do="make room, then run it again: nothing was charged",
         )
-
-
-def clear(work: Path) -> None:
-    """Delete what an agent that was killed left of a de-identified scan."""
-    for left in work.iterdir():
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _task(agent: Agent, study: Opened[Study]) -> Task:
