@@ -302,7 +302,8 @@ def main(
         del number, frame
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell that starts the demo in the background has it ignored otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     fresh_folder(out)
     consortium = Consortium(out=out.resolve(), sites=NAMES[:sites], reference=reference)
