@@ -40,9 +40,12 @@ NAMES = (
     "hotel",
 )
 STUDY = "demo"
-CORES = 2
 GRACE_SECONDS = 15
 NOTICE = "Demonstration: one account of one machine holds every role, at the sites and here."
+
+
+COMMANDS: set[subprocess.Popen[str]] = set()
+"""Commands under way, which an interrupt ends."""
 
 
 @dataclass
@@ -110,15 +113,18 @@ def run(*command: str | Path, show: bool = True) -> str:
     words = [str(word) for word in command]
     if show:
         print(f"$ {' '.join([Path(words[0]).name, *words[1:]])}", flush=True)
-    finished = subprocess.run(  # noqa: S603  # our own console scripts
-        words, capture_output=True, text=True, check=False
+    process = subprocess.Popen(  # noqa: S603  # our own console scripts
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    if show and finished.stdout.strip():
-        print("  " + finished.stdout.strip().replace("\n", "\n  "), flush=True)
-    if finished.returncode:
-        print(finished.stderr.strip(), file=sys.stderr, flush=True)
-        raise typer.Exit(finished.returncode)
-    return finished.stdout
+    COMMANDS.add(process)
+    out, err = process.communicate()
+    COMMANDS.discard(process)
+    if show and out.strip():
+        print("  " + out.strip().replace("\n", "\n  "), flush=True)
+    if process.returncode:
+        print(err.strip(), file=sys.stderr, flush=True)
+        raise typer.Exit(max(1, process.returncode))
+    return out
 
 
 def free_ports(count: int) -> list[int]:
@@ -168,7 +174,7 @@ class Consortium:
 
 
 def make_people(consortium: Consortium, people: int) -> None:
-    """Make every site's synthetic people, two sites at a time."""
+    """Make every site's synthetic people, all sites at once."""
 
     def one(numbered: tuple[int, str]) -> None:
         number, name = numbered
@@ -177,7 +183,7 @@ def make_people(consortium: Consortium, people: int) -> None:
         run(*command, "--people", str(people), "--site", name, "--first-seed", first, show=False)
         print(f"  {name}: {people} people, each a head scan and two photos", flush=True)
 
-    with ThreadPoolExecutor(CORES) as pool:
+    with ThreadPoolExecutor(len(consortium.sites)) as pool:
         list(pool.map(one, enumerate(consortium.sites)))
 
 
@@ -195,7 +201,14 @@ def enrol(consortium: Consortium, people: int, epsilon: str) -> None:
             "--home", home)  # fmt: skip
         run(BIN / "reidscope-site", "enroll", invitation, "--home", home)
         invitation.unlink()
-        run(BIN / "reidscope-site", "index", "--home", home)
+
+    def index(name: str) -> None:
+        command = [BIN / "reidscope-site", "index", "--home", consortium.site(name)]
+        print(f"$ reidscope-site index --home {consortium.site(name)}", flush=True)
+        print(f"  {name}: {run(*command, show=False).strip()}", flush=True)
+
+    with ThreadPoolExecutor(len(consortium.sites)) as pool:
+        list(pool.map(index, consortium.sites))
 
 
 def open_study(consortium: Consortium, people: int, epsilon: str, arms: str, anchors: str) -> None:
@@ -300,6 +313,9 @@ def main(
 
     def interrupted(number: int, frame: FrameType | None) -> None:
         del number, frame
+        # Threads that wait for a command end with it: nothing is left to finish first.
+        for command in tuple(COMMANDS):
+            command.terminate()
         raise KeyboardInterrupt
 
     # SIGINT too: a shell that starts the demo in the background has it ignored otherwise.
