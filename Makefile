@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-PEOPLE ?= 30
+PEOPLE ?= 25
 SITES ?= 3
 EPSILON ?= 2
 ARMS ?= blur,quickshear

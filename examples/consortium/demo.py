@@ -296,7 +296,7 @@ def listening(port: int) -> bool:
 
 def main(
     *,
-    people: Annotated[int, typer.Option(min=2, help="People at each site.")] = 30,
+    people: Annotated[int, typer.Option(min=2, help="People at each site.")] = 25,
     sites: Annotated[int, typer.Option(min=1, max=len(NAMES), help="Hospitals.")] = 3,
     epsilon: Annotated[str, typer.Option(help="Of the one joint table at each site.")] = "2",
     arms: Annotated[str, typer.Option(help="Defacers, separated by commas.")] = "blur,quickshear",
