@@ -90,13 +90,13 @@ def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
         elif kind == 2:  # noqa: PLR2004 - kinds, as they come
             value = rng.choice(INTERESTING)
             data[at : at + len(value)] = value
-        elif kind == 3:  # noqa: PLR2004
+        elif kind == 3:  # noqa: PLR2004 - kinds, as they come
             data[at:end] = (rng.randrange(1 << 16)).to_bytes(4, "little")[: end - at]
-        elif kind == 4:  # noqa: PLR2004
+        elif kind == 4:  # noqa: PLR2004 - kinds, as they come
             del data[at:end]
-        elif kind == 5:  # noqa: PLR2004
+        elif kind == 5:  # noqa: PLR2004 - kinds, as they come
             data[at:at] = data[at:end]
-        elif kind == 6:  # noqa: PLR2004
+        elif kind == 6:  # noqa: PLR2004 - kinds, as they come
             other = rng.choice(seeds)
             start = rng.randrange(len(other))
             data[at:at] = other[start : start + (end - at)]
