@@ -3,8 +3,8 @@
 Judged alone, a file must hold no private element, nothing outside the profile, rebuilt file meta
 information and a declaration. Against the originals, no identifying value of theirs may stand
 anywhere in the bytes of an output, no date and no instance UID may be as it was, UIDs must map one
-to one, and pixels must be the same. A finding says which tag and what is wrong; it never holds a
-value.
+to one, and pixels must be the same unless the output declares what was done with them. A finding
+says which tag and what is wrong; it never holds a value.
 """
 
 from __future__ import annotations
@@ -23,16 +23,24 @@ from reidscope_deid.identifiers import (
     read_original,
 )
 from reidscope_deid.profile import Profile, load_profile
-from reidscope_deid.verification import Finding, file_findings, read_again
+from reidscope_deid.verification import (
+    Finding,
+    declared_pixel_codes,
+    file_findings,
+    read_again,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pydicom.dataset import FileDataset
 
+    from reidscope_deid.uids import UidMap
+
     Found = Counter[tuple[int | None, Finding]]
 
 _PIXELS = 0x7FE00010
+_INSTANCE = (0x00080018,)
 _SCANNED_WHOLE = 8
 """Identifiers of so many bytes are looked for in pixels too; shorter ones occur there by chance."""
 
@@ -78,6 +86,7 @@ def audit_output(
     against: Sequence[Path] | None = None,
     *,
     profile: Profile | None = None,
+    uids: UidMap | None = None,
 ) -> AuditReport:
     """Read outputs again and say what is wrong with them.
 
@@ -89,6 +98,9 @@ def audit_output(
         Their originals, in any order; files that are no DICOM do not count.
     profile : Profile, optional
         What they were written under; ``basic`` if not given.
+    uids : UidMap, optional
+        Of the key that they were written under: each output is then compared with its very
+        original, and one without is a finding. Without it, originals are found by their pixels.
 
     Returns
     -------
@@ -100,7 +112,7 @@ def audit_output(
     Reads the originals' identifiers to look for them; the report holds tags and constants alone.
     """
     profile = profile if profile is not None else load_profile("basic")
-    originals = _Originals.read(against or (), profile)
+    originals = _Originals.read(against or (), profile, uids)
     forward: dict[bytes, bytes] = {}
     found: Found = Counter()
     files = compared = 0
@@ -124,11 +136,12 @@ class _Originals:
 
     profile: Profile
     by_pixels: Mapping[tuple[bytes, bytes], Original | None]
+    by_instance: Mapping[bytes, Original] | None
     identifiers: Mapping[bytes, int]
     plain: frozenset[bytes]
 
     @classmethod
-    def read(cls, paths: Sequence[Path], profile: Profile) -> _Originals:
+    def read(cls, paths: Sequence[Path], profile: Profile, uids: UidMap | None) -> _Originals:
         read = [one for path in paths if (one := read_original(path, profile)) is not None]
         identifiers = {value: tag for one in read for value, tag in one.identifiers.items()}
         common = {value for one in read for value in one.kept_values}
@@ -136,6 +149,7 @@ class _Originals:
         return cls(
             profile=profile,
             by_pixels=_by_pixels(read),
+            by_instance=None if uids is None else _by_instance(read, uids),
             identifiers=identifiers,
             # Words that public constants or kept elements hold too are looked for where neither
             # can stand; every other identifier, in every byte.
@@ -156,14 +170,30 @@ class _Originals:
             where = (replaced, replaced) if value in self.plain else (content, header)
             if _survives(value, *where):
                 found[tag, Finding.IDENTIFIER_SURVIVES] += 1
-        place = (new.pixels, new.number)
-        if place not in self.by_pixels:
-            found[_PIXELS, Finding.PIXELS_CHANGED] += 1
-        old = self.by_pixels.get(place)
+        old = self._found(new, found, touched=bool(declared_pixel_codes(data_set)))
         if old is None:
             return False
         _compare(old, new, forward, found, modified=self.profile.calendar.moves)
         return True
+
+    def _found(self, new: Original, found: Found, *, touched: bool) -> Original | None:
+        """Find the original of an output; pixels may differ only where the output says so."""
+        place = (new.pixels, new.number)
+        if self.by_instance is None:
+            if place not in self.by_pixels and not touched:
+                found[_PIXELS, Finding.PIXELS_CHANGED] += 1
+            return self.by_pixels.get(place)
+        old = self.by_instance.get(new.uids.get(_INSTANCE, b""))
+        if old is None:
+            found[None, Finding.NO_ORIGINAL] += 1
+        elif old.pixels != new.pixels and not touched:
+            found[_PIXELS, Finding.PIXELS_CHANGED] += 1
+        return old
+
+
+def _by_instance(originals: list[Original], uids: UidMap) -> dict[bytes, Original]:
+    """Original by the instance UID that its output has."""
+    return {uids(one.uids.get(_INSTANCE, b"")): one for one in originals}
 
 
 def _by_pixels(originals: list[Original]) -> dict[tuple[bytes, bytes], Original | None]:

@@ -15,10 +15,13 @@ from rich.table import Table as Grid
 
 from reidscope_deid.audit import AuditReport, audit_output
 from reidscope_deid.explanation import explain, summary
+from reidscope_deid.faces import find_defacer
 from reidscope_deid.keys import generate_key, load_key
-from reidscope_deid.profile import load_profile
+from reidscope_deid.options import VISUAL_FEATURES
+from reidscope_deid.profile import Profile, load_profile
 from reidscope_deid.profile_file import profile_text
 from reidscope_deid.tree import deidentify_tree
+from reidscope_deid.uids import UidMap
 from reidscope_deid.vault import Vault
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import (
@@ -28,7 +31,6 @@ from reidscope_protocols.errors import (
     ReidscopeError,
     ResidualIdentifierError,
     UnparsableDicomError,
-    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +66,9 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     key: Annotated[Path, typer.Option("--key", help="Key file, from keygen.")],
     profile: ProfileName = "basic",
     option: Options = None,
-    deface: Annotated[str | None, typer.Option("--deface", help="Not offered yet.")] = None,
+    deface: Annotated[
+        str | None, typer.Option("--deface", help="Remove faces from head scans: a defacer's name.")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     report: Annotated[Path | None, typer.Option("--report", help="JSON record to write.")] = None,
     study: Annotated[
@@ -77,14 +81,8 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """De-identify every DICOM file below IN into OUT."""
-    if deface is not None:
-        raise UnsupportedError(
-            "--deface",
-            got="a method",
-            expected="none: this version defaces nothing",
-            do="leave it out",
-        )
-    rules, site_key = load_profile(profile, tuple(option or ())), load_key(key)
+    rules, site_key = _rules(profile, option, deface), load_key(key)
+    defacer = None if deface is None else (deface, find_defacer(deface))
     if report is not None and not report.parent.is_dir():
         raise ConfigError("--report", got="no such folder", expected="a folder", do="make it first")
     register = None if vault is None else Vault(vault, site_key)
@@ -106,6 +104,7 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
                 key=site_key if study is None else site_key.for_study(study),
                 profile=rules,
                 jobs=jobs,
+                defacer=defacer,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 met=people.__setitem__,
             )
@@ -129,13 +128,18 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
 
 
 @app.command()
-def verify(
+def verify(  # noqa: PLR0917 - typer reads the options off the signature
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that run wrote.")],
     against: Annotated[
         Path | None, typer.Option("--against", help="Folder of the originals.")
     ] = None,
     profile: ProfileName = "basic",
     option: Options = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="Key of that run: finds each file's very original."),
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="As run had it.")] = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Read every file below OUT again with another reader, and compare with the originals."""
@@ -145,7 +149,14 @@ def verify(
             "the folder to verify", got="no file", expected="what run wrote", do="name another"
         )
     originals = None if against is None else _below(against)
-    report = audit_output(outputs, originals, profile=load_profile(profile, tuple(option or ())))
+    rules = load_profile(profile, tuple(option or ()))
+    uids = None
+    if key is not None:
+        site_key = load_key(key)
+        uids = UidMap(
+            site_key if study is None else site_key.for_study(study), retain=rules.retains_uids
+        )
+    report = audit_output(outputs, originals, profile=rules, uids=uids)
     if as_json:
         _out.print_json(_json(report.document()))
     else:
@@ -219,6 +230,27 @@ def main() -> None:
         sys.exit(problem.exit_code)
 
 
+def _rules(profile: str, option: list[str] | None, deface: str | None) -> Profile:
+    """Resolve the rules; a defacer and the option that it does belong together.
+
+    Raises
+    ------
+    ConfigError
+        The option without a defacer.
+    """
+    rules = load_profile(profile, tuple(option or ()))
+    if deface is None and VISUAL_FEATURES in rules.options:
+        raise ConfigError(
+            "the options",
+            got=f"{VISUAL_FEATURES} and no defacer",
+            expected="a defacer by name",
+            do="add --deface NAME",
+        )
+    if deface is not None and VISUAL_FEATURES not in rules.options:
+        rules = load_profile(profile, (*(option or ()), VISUAL_FEATURES))
+    return rules
+
+
 def _below(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError("the folder", got="no folder", expected="a folder", do="name another")
@@ -236,10 +268,21 @@ def _show_record(record: Record) -> None:
     for reason, count in record.left_out.items():
         grid.add_row(f"left out: {reason.value}", str(count))
     _out.print(grid)
-    _out.print(f"{record.people} people; codes {', '.join(record.codes)}. Pixels were not changed.")
+    _out.print(f"{record.people} people; codes {', '.join(record.codes)}. {_pixels(record)}")
+
+
+def _pixels(record: Record) -> str:
+    done = record.actions.get("pixels", {})
+    if not done:
+        return "Pixels were not looked at: no code 113101, no code 113102."
+    looked = "; ".join(f"{code} in {count} files" for code, count in done.items())
+    return f"Of pixels: {looked}. {len(record.review)} to review."
 
 
 def _show_audit(report: AuditReport) -> None:
+    if report.clean:
+        _out.print(f"{report.files} files, {report.compared} compared: nothing was found.")
+        return
     grid = Grid(
         "tag", "finding", "count", title=f"{report.files} files, {report.compared} compared"
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from reidscope_deid.elements import Buffer
+    from reidscope_deid.pixel_change import PixelChange, Samples
     from reidscope_deid.profile import Profile, Rules
     from reidscope_deid.pseudonyms import Person
     from reidscope_deid.uids import UidMap
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     Written = tuple[int, list[Piece]]
 
 _PIXEL_GROUP = 0x7FE0
+_PIXELS = 0x7FE00010
+_OFFSETS = (0x7FE00001, 0x7FE00002)
+"""Extended offset table: of the frames as they were."""
 _CODE_VALUE, _CODE_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _TRAILING_PADDING = 0xFFFCFFFC
 _PADDING = b" \0"
@@ -69,6 +73,8 @@ class Rewriter:
         New UIDs.
     tally : Counter
         Counts what was done: (tag, ``private`` or ``unknown``; action). Never a value.
+    change : PixelChange or None
+        What a stage that looked at the samples wants in their place.
     """
 
     data: Buffer
@@ -80,6 +86,7 @@ class Rewriter:
     known: frozenset[bytes]
     uids: UidMap
     tally: Counter[tuple[int | str, str]]
+    change: PixelChange | None = None
 
     def data_set(self, elements: list[Element]) -> list[Piece]:
         """Pieces of the whole output data set, what was done declared in it.
@@ -95,6 +102,8 @@ class Rewriter:
             Malformed below the top level, too deep, or an element twice.
         """
         declared: dict[int, list[Piece]] = {tag: [value] for tag, value in self._declaration()}
+        if self.change is not None:
+            declared |= self._changed(self.change)
         written = [
             pair for pair in self._level(elements, self.rules, depth=0) if pair[0] not in declared
         ]
@@ -312,6 +321,29 @@ class Rewriter:
                 + write(_CODE_MEANING, b"LO", meaning)
             )
 
+    def _changed(self, change: PixelChange) -> dict[int, list[Piece]]:
+        """Elements that a stage writes; an empty list of pieces removes one."""
+        changed: dict[int, list[Piece]] = {
+            tag: [] if new is None else [self.encoding.element(tag, *new)]
+            for tag, new in change.elements.items()
+        }
+        samples = change.samples
+        if samples is not None:
+            changed |= {tag: [] for tag in _OFFSETS}
+            changed[_PIXELS] = self._samples(samples)
+        for code in change.codes:
+            self.tally["pixels", code] += 1
+        return changed
+
+    def _samples(self, samples: Samples) -> list[Piece]:
+        if samples.encapsulated:
+            header = self.encoding.header(_PIXELS, b"OB", UNDEFINED)
+            return [header, samples.value, self.encoding.delimiter(SEQUENCE_DELIMITER)]
+        length = len(samples.value)
+        padding = b"\0" * (length & 1)
+        # OW suits every number of bits; implicit encodings write no VR at all (PS3.5 A.2).
+        return [self.encoding.header(_PIXELS, b"OW", length + len(padding)), samples.value, padding]
+
     def _declaration(self) -> Iterator[tuple[int, bytes]]:
         """Who the person is now, and what was done (PS3.15 E.2): what was done alone."""
         write, name = self.encoding.element, self.person.pseudonym.encode("ascii")
@@ -321,7 +353,9 @@ class Rewriter:
                 + write(_CODE_SCHEME, b"SH", b"DCM")
                 + write(_CODE_MEANING, b"LO", meaning.encode("ascii"))
             )
-            for code, meaning in self.profile.method_codes
+            for code, meaning in self.profile.codes_with(
+                frozenset() if self.change is None else self.change.codes
+            )
         )
         yield 0x00100010, write(0x00100010, b"PN", name)
         yield 0x00100020, write(0x00100020, b"LO", name)

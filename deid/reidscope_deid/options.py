@@ -16,6 +16,9 @@ RETAIN_UIDS = "retain_uids"
 SAFE_PRIVATE = "retain_safe_private"
 STRUCTURED_CONTENT = "clean_structured_content"
 
+PIXEL_DATA = "clean_pixel_data"
+VISUAL_FEATURES = "clean_recognizable_visual_features"
+
 BASIC_CODE = "113100"
 
 
@@ -29,30 +32,25 @@ class Option:
         As the columns of Table E.1-1 are called in ps315_basic.json.
     code, meaning : str
         CID 7050: how an output declares it.
-    missing : str
-        Why it is not offered; empty where it is.
     """
 
     name: str
     code: str
     meaning: str
-    missing: str = ""
 
 
 OPTIONS = {
     option.name: option
     for option in (
         Option(
-            name="clean_pixel_data",
+            name=PIXEL_DATA,
             code="113101",
             meaning="Clean Pixel Data Option",
-            missing="no detector of burned-in text is part of this version",
         ),
         Option(
-            name="clean_recognizable_visual_features",
+            name=VISUAL_FEATURES,
             code="113102",
             meaning="Clean Recognizable Visual Features Option",
-            missing="this version defaces nothing and does not change pixels",
         ),
         Option(name="clean_graphics", code="113103", meaning="Clean Graphics Option"),
         Option(name=STRUCTURED_CONTENT, code="113104", meaning="Clean Structured Content Option"),
@@ -90,11 +88,14 @@ CODE_MEANINGS = {BASIC_CODE: "Basic Application Confidentiality Profile"} | {
 }
 """CID 7050: what a data set can declare that was done to it."""
 
-OFFERED = tuple(option.name for option in OPTIONS.values() if not option.missing)
+PIXEL_CODES = frozenset(OPTIONS[name].code for name in (PIXEL_DATA, VISUAL_FEATURES))
+"""Codes that a file carries only if its own samples were looked at."""
+
+OFFERED = tuple(OPTIONS)
 
 
 def chosen_options(names: Iterable[str]) -> frozenset[str]:
-    """Check that options exist, are offered and go together.
+    """Check that options exist and go together.
 
     Parameters
     ----------
@@ -104,17 +105,16 @@ def chosen_options(names: Iterable[str]) -> frozenset[str]:
     Raises
     ------
     UnsupportedError
-        No such option, or one that this version does not offer.
+        No such option.
     ConfigError
         Two options contradict each other.
     """
     asked = [name.replace("-", "_") for name in names]
     for name in asked:
         option = OPTIONS.get(name)
-        if option is None or option.missing:
-            got = "another name" if option is None else f"{name}: {option.missing}"
+        if option is None:
             raise UnsupportedError(
-                "the option", got=got, expected=" or ".join(OFFERED), do="leave it out"
+                "the option", got="another name", expected=" or ".join(OFFERED), do="leave it out"
             )
     if {FULL_DATES, MODIFIED_DATES} <= set(asked):
         raise ConfigError(
@@ -127,6 +127,9 @@ def chosen_options(names: Iterable[str]) -> frozenset[str]:
 
 
 def method_codes(options: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    """Code value and meaning (CID 7050) of the Basic profile with these options, in order."""
-    codes = (BASIC_CODE, *sorted(OPTIONS[name].code for name in options))
-    return tuple((code, CODE_MEANINGS[code]) for code in codes)
+    """Code value and meaning (CID 7050) of the Basic profile with these options, in order.
+
+    Those of samples are not among them: each file declares them for itself.
+    """
+    codes = {BASIC_CODE, *(OPTIONS[name].code for name in options)} - PIXEL_CODES
+    return tuple((code, CODE_MEANINGS[code]) for code in sorted(codes))

@@ -24,15 +24,19 @@ from pydicom.uid import (
 from reidscope_deid.elements import read_elements
 from reidscope_deid.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from reidscope_deid.engine import Rewriter, read_top
+from reidscope_deid.options import OPTIONS, PIXEL_DATA
+from reidscope_deid.pixel_change import PixelChange
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.samples import TAKEN_SYNTAXES, check_pixels
 from reidscope_deid.words import known_words
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Sequence
 
     from reidscope_deid.elements import Buffer, Element
     from reidscope_deid.engine import Piece
+    from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
     from reidscope_deid.pseudonyms import Namer, Person
     from reidscope_deid.uids import UidMap
@@ -96,6 +100,8 @@ class NewFile:
         Whose it is.
     study, series, instance : str
         Its new UIDs: the only names that it is ever given.
+    change : PixelChange or None
+        What was done with its samples.
     """
 
     pieces: list[Piece]
@@ -103,6 +109,7 @@ class NewFile:
     study: str
     series: str
     instance: str
+    change: PixelChange | None = None
 
 
 def open_part10(data: Buffer) -> Opened:
@@ -138,6 +145,7 @@ def deidentify_opened(
     namer: Namer,
     uids: UidMap,
     tally: Counter[tuple[int | str, str]],
+    stages: Sequence[PixelStage] = (),
 ) -> NewFile:
     """Make the new file for an opened one.
 
@@ -153,6 +161,8 @@ def deidentify_opened(
         New UIDs.
     tally : Counter
         Counts what is done.
+    stages : sequence of PixelStage
+        Look at the samples, in order; at most one of them changes them.
 
     Raises
     ------
@@ -162,8 +172,14 @@ def deidentify_opened(
     sop_class, instance = opened.value(0x00080016), opened.value(0x00080018)
     if not sop_class or not instance:
         raise QuarantinedError(Reason.NO_INSTANCE)
-    _admit(opened, sop_class, profile)
+    likely = profile.sop_classes.get(sop_class)
+    if likely is None:
+        raise QuarantinedError(Reason.SOP_CLASS)
     check_pixels(opened)
+    change = _change(opened, stages)
+    if change is None or OPTIONS[PIXEL_DATA].code not in change.codes:
+        _refuse_text(opened, likely=likely)
+    syntax = opened.syntax if change is None or not change.samples else change.samples.syntax
     person = person_of(opened, namer)
     known: frozenset[bytes] = frozenset()
     if profile.judges_words:
@@ -178,9 +194,10 @@ def deidentify_opened(
         known=known,
         uids=uids,
         tally=tally,
+        change=change,
     )
     body = rewriter.data_set(opened.elements)
-    if opened.syntax == DeflatedExplicitVRLittleEndian:
+    if syntax == DeflatedExplicitVRLittleEndian:
         body = [_deflated(body)]
     new_instance = uids(instance)
     study, series = uids(opened.value(0x0020000D)), uids(opened.value(0x0020000E))
@@ -188,8 +205,9 @@ def deidentify_opened(
         # Several where one belongs: they would be one name of a file, and of any length.
         raise QuarantinedError(Reason.MALFORMED)
     return NewFile(
-        pieces=[_new_meta(sop_class, new_instance, opened.syntax.encode("ascii")), *body],
+        pieces=[_new_meta(sop_class, new_instance, syntax.encode("ascii")), *body],
         person=person,
+        change=change,
         study=study.decode("ascii"),
         series=series.decode("ascii"),
         instance=new_instance.decode("ascii"),
@@ -213,13 +231,29 @@ def person_of(opened: Opened, namer: Namer) -> Person:
     return namer.patient(decode_bytes(raw, convert_encodings(character_sets), set()))
 
 
-def _admit(opened: Opened, sop_class: bytes, profile: Profile) -> None:
-    burned_in_likely = profile.sop_classes.get(sop_class)
-    if burned_in_likely is None:
-        raise QuarantinedError(Reason.SOP_CLASS)
+def _change(opened: Opened, stages: Sequence[PixelStage]) -> PixelChange | None:
+    """Say what the stages want together: codes and elements of all, samples of one."""
+    changes = [change for stage in stages if (change := stage(opened)) is not None]
+    if len(changes) <= 1:
+        return changes[0] if changes else None
+    samples = [change.samples for change in changes if change.samples is not None]
+    if len(samples) > 1:
+        # The second stage has looked at samples that the first replaces.
+        raise QuarantinedError(Reason.SAMPLES_TWICE)
+    return PixelChange(
+        codes=frozenset().union(*(change.codes for change in changes)),
+        samples=samples[0] if samples else None,
+        elements={tag: new for change in changes for tag, new in change.elements.items()},
+        boxes=sum(change.boxes for change in changes),
+        review=any(change.review for change in changes),
+    )
+
+
+def _refuse_text(opened: Opened, *, likely: bool) -> None:
+    """Leave out what nobody has looked at for burned-in text and may hold some."""
     declared = opened.value(0x00280301)
     screen = b"SCREEN SAVE" in opened.value(0x00080008)
-    if declared == b"YES" or (declared != b"NO" and (burned_in_likely or screen)):
+    if declared == b"YES" or (declared != b"NO" and (likely or screen)):
         raise QuarantinedError(Reason.BURNED_IN)
 
 

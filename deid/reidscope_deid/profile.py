@@ -19,8 +19,11 @@ from reidscope_deid.allowed import (
 )
 from reidscope_deid.dates import Calendar
 from reidscope_deid.options import (
+    CODE_MEANINGS,
     FULL_DATES,
     MODIFIED_DATES,
+    OPTIONS,
+    PIXEL_CODES,
     RETAIN_UIDS,
     SAFE_PRIVATE,
     STRUCTURED_CONTENT,
@@ -71,7 +74,8 @@ class Profile:
     identifying : frozenset of int
         Tags of the table that no option ever keeps.
     method_codes : tuple of (str, str)
-        Code value and meaning (CID 7050) of the profile and its options.
+        Code value and meaning (CID 7050) of the profile and its options, in order; those of samples
+        (113101, 113102) stand in each file for itself.
     calendar : Calendar
         How dates are written.
     whole_weeks : bool
@@ -110,6 +114,23 @@ class Profile:
         if FULL_DATES in self.options:
             return "UNMODIFIED"
         return "MODIFIED" if MODIFIED_DATES in self.options else "REMOVED"
+
+    @property
+    def pixel_codes(self) -> frozenset[str]:
+        """Codes of samples that a file may declare."""
+        return frozenset(OPTIONS[name].code for name in self.options) & PIXEL_CODES
+
+    def codes_with(self, done: frozenset[str]) -> tuple[tuple[str, str], ...]:
+        """Code value and meaning of everything that was done with a file, in order.
+
+        Parameters
+        ----------
+        done : frozenset of str
+            Codes of what was done with its samples.
+        """
+        if not done:
+            return self.method_codes
+        return tuple(sorted((*self.method_codes, *((one, CODE_MEANINGS[one]) for one in done))))
 
     @property
     def true_dates(self) -> bool:

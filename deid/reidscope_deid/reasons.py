@@ -23,6 +23,8 @@ class Reason(StrEnum):
     NO_IDENTITY = "no-identity"
     BURNED_IN = "burned-in-text"
     EMBEDDED = "embedded-metadata"
+    SAMPLES_TWICE = "samples-changed-twice"
+    FACE = "face"
     UNVERIFIED = "unverified"
     CONFLICT = "conflict"
 
@@ -40,6 +42,8 @@ _BY_DESIGN = frozenset(
         Reason.NO_INSTANCE,
         Reason.BURNED_IN,
         Reason.EMBEDDED,
+        Reason.SAMPLES_TWICE,
+        Reason.FACE,
     }
 )
 
@@ -57,6 +61,8 @@ _EXPECTED = {
     Reason.NO_IDENTITY: "a patient ID or a study UID",
     Reason.BURNED_IN: "an image declared or known to be free of burned-in text",
     Reason.EMBEDDED: "compressed frames without comments, and nothing behind their end",
+    Reason.SAMPLES_TWICE: "burned-in text or a face to remove, not both",
+    Reason.FACE: "a series whose face was removed, and whose brain was left whole",
     Reason.UNVERIFIED: "an output that an independent reader finds clean",
     Reason.CONFLICT: "one content for one SOP instance UID",
 }

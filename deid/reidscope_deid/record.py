@@ -35,6 +35,8 @@ class Record:
         Pseudonyms.
     left_out : mapping
         Files by reason.
+    review : tuple of str
+        SOP instance UIDs, the new ones, of outputs that a person should look at.
     actions : mapping
         Elements by tag (eight hexadecimal digits, ``private`` or ``unknown``), then by action; kept
         ones do not count.
@@ -51,6 +53,7 @@ class Record:
     duplicates: int
     people: int
     left_out: Mapping[Reason, int]
+    review: tuple[str, ...]
     actions: Mapping[str, Mapping[str, int]]
 
     @property
@@ -73,6 +76,7 @@ class Record:
                 },
             },
             "people": self.people,
+            "review": list(self.review),
             "actions": {tag: dict(done) for tag, done in self.actions.items()},
         }
 
@@ -85,6 +89,7 @@ def make_record(
     written: int,
     duplicates: int,
     people: int,
+    review: tuple[str, ...] = (),
 ) -> Record:
     """Make the record of a run, in a fixed order."""
     actions: dict[str, dict[str, int]] = {}
@@ -99,5 +104,6 @@ def make_record(
         duplicates=duplicates,
         people=people,
         left_out=dict(sorted(left_out.items())),
+        review=review,
         actions={tag: dict(sorted(actions[tag].items())) for tag in sorted(actions)},
     )

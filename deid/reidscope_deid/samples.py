@@ -38,7 +38,7 @@ _SAMPLES, _FRAMES, _ROWS, _COLUMNS, _ALLOCATED = (
     0x00280011,
     0x00280100,
 )
-_NATIVE = frozenset(
+NATIVE_SYNTAXES = frozenset(
     {
         ExplicitVRLittleEndian,
         ImplicitVRLittleEndian,
@@ -51,7 +51,7 @@ _JPEG = frozenset(map(str, JPEGTransferSyntaxes)) - _JPEG_LS
 _HIGH_THROUGHPUT = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
 _JPEG_2000 = frozenset(map(str, JPEG2000TransferSyntaxes)) | _HIGH_THROUGHPUT
 _RLE = frozenset(map(str, RLETransferSyntaxes))
-TAKEN_SYNTAXES = _NATIVE | _JPEG | _JPEG_LS | _JPEG_2000 | _RLE
+TAKEN_SYNTAXES = NATIVE_SYNTAXES | _JPEG | _JPEG_LS | _JPEG_2000 | _RLE
 """Transfer syntaxes whose pixel data can be walked."""
 _STARTS = {
     **dict.fromkeys(_JPEG | _JPEG_LS, b"\xff\xd8"),
@@ -71,12 +71,12 @@ def check_pixels(opened: Opened) -> None:
         if element.tag != _PIXELS:
             continue
         if not element.undefined:
-            if opened.syntax not in _NATIVE:
+            if opened.syntax not in NATIVE_SYNTAXES:
                 raise QuarantinedError(Reason.MALFORMED)
             behind = opened.data[element.value + _expected(opened) : element.stop]
             if any(behind):  # zeros pad a value and hold nothing
                 raise QuarantinedError(Reason.MALFORMED)
-        elif opened.syntax in _NATIVE:
+        elif opened.syntax in NATIVE_SYNTAXES:
             raise QuarantinedError(Reason.MALFORMED)
         else:
             for frame in _frames(opened, element):

@@ -2,20 +2,25 @@
 
 Files are taken in sorted order and their outputs are put in place in that order, however many
 processes work, so the same input, key and profile give the same folder. What cannot be taken is
-counted by reason and left out whole.
+counted by reason and left out whole. A run that was stopped is gone on with by the next one.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reidscope_deid.faces import group_by_series, stage_of_series
+from reidscope_deid.journal import Journal, Outcome, is_journal
+from reidscope_deid.part10 import open_part10, person_of
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.record import Record, make_record
 from reidscope_deid.series import Deidentifier, place, place_of
@@ -24,21 +29,18 @@ from reidscope_protocols.errors import InputError, NoDicomError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from reidscope_deid.faces import SeriesDefacer
     from reidscope_deid.keys import SiteKey
+    from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
 
 _PARTIAL = ".partial"
+_PSEUDONYM = re.compile(r"P-[A-Z2-7]{16}")
 _BATCH = 16  # files handed to a process at a time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
-    """What became of one file: where its output belongs, or why there is none."""
-
-    place: str
-    reason: Reason | None
-    tally: Counter[tuple[int | str, str]]
-    identity: str = field(default="", repr=False)
+Job = list[tuple[int, str]]
+"""Files that are worked on together: one, or a series."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,23 +50,35 @@ class _Work:
     deidentifier: Deidentifier
     partial: Path
     durable: bool
+    defacer: SeriesDefacer | None
 
-    def one(self, job: tuple[int, str]) -> _Outcome:
-        index, source = job
-        tally = self.deidentifier.tally
-        tally.clear()
+    def of(self, job: Job) -> list[Outcome]:
+        deidentifier = self.deidentifier
+        if self.defacer is not None:
+            faces = stage_of_series(self.defacer, [Path(path) for _, path in job])
+            deidentifier = replace(deidentifier, stages=(faces, *deidentifier.stages))
+        return [self._one(deidentifier, index, Path(source)) for index, source in job]
+
+    def _one(self, deidentifier: Deidentifier, index: int, source: Path) -> Outcome:
+        deidentifier.tally.clear()
         try:
-            new = self.deidentifier.write_new(
-                Path(source), self.partial / str(index), durable=self.durable
-            )
+            new = deidentifier.write_new(source, self.partial / str(index), durable=self.durable)
         except QuarantinedError as left_out:
-            return _Outcome(place="", reason=left_out.reason, tally=Counter())
-        return _Outcome(
+            return Outcome(place="", reason=left_out.reason, tally=Counter())
+        return Outcome(
             place=str(place_of(new)),
             reason=None,
-            tally=Counter(tally),
+            tally=Counter(deidentifier.tally),
+            review=new.change is not None and new.change.review,
             identity=new.person.identity,
         )
+
+    def named(self, outcome: Outcome, source: str) -> Outcome:
+        """Outcome of a stopped run, whose it is read again: the journal does not say."""
+        if outcome.reason is not None:
+            return outcome
+        opened = open_part10(Path(source).read_bytes())
+        return replace(outcome, identity=person_of(opened, self.deidentifier.namer).identity)
 
 
 _work: list[_Work] = []
@@ -74,8 +88,8 @@ def _start(work: _Work) -> None:
     _work[:] = [work]
 
 
-def _one(job: tuple[int, str]) -> _Outcome:
-    return _work[0].one(job)
+def _of(job: Job) -> list[Outcome]:
+    return _work[0].of(job)
 
 
 def deidentify_tree(
@@ -86,6 +100,8 @@ def deidentify_tree(
     profile: Profile,
     jobs: int = 1,
     durable: bool = True,
+    stages: tuple[PixelStage, ...] = (),
+    defacer: tuple[str, SeriesDefacer] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     met: Callable[[str, str], None] = lambda _pseudonym, _identity: None,
 ) -> Record:
@@ -96,8 +112,9 @@ def deidentify_tree(
     source : Path
         A folder; only read. Links to folders are not followed.
     out : Path
-        New or empty, outside `source`; files come to stand at
-        ``pseudonym/study/series/instance.dcm``.
+        Outside `source`; new, empty, or what an earlier run wrote: a stopped one is gone on with,
+        and what stands there already is compared, never overwritten.
+        Files come to stand at ``pseudonym/study/series/instance.dcm``.
     key : SiteKey
         The site's.
     profile : Profile
@@ -106,6 +123,10 @@ def deidentify_tree(
         Processes, 1 or more.
     durable : bool
         Whether to wait until the disk has each file.
+    stages : tuple of PixelStage
+        Look at the samples of each file.
+    defacer : tuple of (str, SeriesDefacer), optional
+        Its name, and what removes the face of each series.
     progress : callable
         Told how many files are done, of how many.
     met : callable
@@ -128,54 +149,96 @@ def deidentify_tree(
     paths = sorted(str(path) for path in _files(source))
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = out / _PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped
     partial.mkdir(mode=0o700)
-    work = _Work(Deidentifier.of(key, profile), partial, durable)
-    tally: Counter[tuple[int | str, str]] = Counter()
-    left_out: Counter[Reason] = Counter()
-    written = duplicates = 0
-    people: set[str] = set()
+    method = None if defacer is None else defacer[1]
+    work = _Work(Deidentifier.of(key, profile, stages), partial, durable, method)
+    journal = Journal.open(out, key, _settings(profile, None if defacer is None else defacer[0]))
+    outcomes: list[Outcome] = []
     try:
-        for index, outcome in enumerate(_outcomes(work, list(enumerate(paths)), jobs)):
-            if outcome.reason is not None:
-                left_out[outcome.reason] += 1
-            else:
+        queue = [[one] for one in enumerate(paths)] if method is None else group_by_series(paths)
+        for index, digest, outcome in _outcomes(work, queue, jobs, journal):
+            if outcome.reason is None:
                 met(Path(outcome.place).parts[0], outcome.identity)
-                try:
-                    first = place(partial / str(index), out / outcome.place, durable=durable)
-                except QuarantinedError as conflict:
-                    left_out[conflict.reason] += 1
-                else:
-                    written, duplicates = written + first, duplicates + (not first)
-                    people.add(Path(outcome.place).parts[0])
-                    if first:
-                        tally.update(outcome.tally)
-            progress(index + 1, len(paths))
+            outcomes.append(_placed(partial / str(index), out, outcome, durable=durable))
+            journal.add(digest, outcomes[-1])
+            progress(len(outcomes), len(paths))
+    except BaseException:
+        # Broad on purpose: whatever stopped it, what is done is kept for the next run.
+        journal.close()
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    if left_out[Reason.NOT_DICOM] == len(paths):
+    journal.finish()
+    return _record(profile, outcomes, len(paths))
+
+
+def _settings(profile: Profile, defacer: str | None) -> str:
+    """Everything but the key that outputs depend on."""
+    rules = sorted((tag, rule.action, rule.otherwise) for tag, rule in profile.rules.items())
+    dates = (profile.calendar, profile.whole_weeks, profile.cap_at_90)
+    return repr((profile.method, sorted(profile.options), rules, dates, defacer))
+
+
+def _placed(partial: Path, out: Path, outcome: Outcome, *, durable: bool) -> Outcome:
+    if outcome.reason is not None or not partial.exists():
+        return outcome  # nothing was written, or a stopped run put it in place
+    try:
+        place(partial, out / outcome.place, durable=durable)
+    except QuarantinedError as conflict:
+        return Outcome(place="", reason=conflict.reason, tally=Counter())
+    return outcome
+
+
+def _record(profile: Profile, outcomes: list[Outcome], files: int) -> Record:
+    tally: Counter[tuple[int | str, str]] = Counter()
+    left_out = Counter(outcome.reason for outcome in outcomes if outcome.reason is not None)
+    if left_out[Reason.NOT_DICOM] == files:
         raise NoDicomError(
             "the input folder",
-            got=f"{len(paths)} files, none of them DICOM",
+            got=f"{files} files, none of them DICOM",
             expected="DICOM files with a preamble",
             do="name another folder",
         )
+    places: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        if outcome.reason is None and outcome.place not in places:
+            places[outcome.place] = outcome
+            tally.update(outcome.tally)
     return make_record(
         profile,
         tally=tally,
         left_out=left_out,
-        written=written,
-        duplicates=duplicates,
-        people=len(people),
+        written=len(places),
+        duplicates=len(outcomes) - left_out.total() - len(places),
+        people=len({Path(one).parts[0] for one in places}),
+        review=tuple(sorted(Path(one).stem for one, done in places.items() if done.review)),
     )
 
 
-def _outcomes(work: _Work, queue: list[tuple[int, str]], jobs: int) -> Iterator[_Outcome]:
+def _outcomes(
+    work: _Work, queue: list[Job], jobs: int, journal: Journal
+) -> Iterator[tuple[int, str, Outcome]]:
+    """Give number, digest and outcome of each file, in the order of the queue."""
+    sources = [[journal.source_of(path) for _, path in job] for job in queue]
+    known = [all(source in journal.done for source in of_job) for of_job in sources]
+    todo = [job for job, done in zip(queue, known, strict=True) if not done]
+    with _mapped(work, todo, jobs) as fresh:
+        for job, of_job, done in zip(queue, sources, known, strict=True):
+            found = [journal.done[one] for one in of_job] if done else next(fresh)
+            for (index, path), source, outcome in zip(job, of_job, found, strict=True):
+                yield index, source, work.named(outcome, path) if done else outcome
+
+
+@contextmanager
+def _mapped(work: _Work, todo: list[Job], jobs: int) -> Iterator[Iterator[list[Outcome]]]:
     if jobs == 1:
-        yield from map(work.one, queue)
+        yield map(work.of, todo)
         return
     fork = multiprocessing.get_context("fork")
+    batch = _BATCH if work.defacer is None else 1
     with ProcessPoolExecutor(jobs, mp_context=fork, initializer=_start, initargs=(work,)) as pool:
-        yield from pool.map(_one, queue, chunksize=_BATCH)
+        yield pool.map(_of, todo, chunksize=batch)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -199,10 +262,14 @@ def _check(source: Path, out: Path) -> None:
             expected="a folder apart from it",
             do="name another",
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and all(_ours(path.name) for path in out.iterdir())):
         raise InputError(
             "the output",
-            got="something that is not an empty folder",
-            expected="a new or an empty folder",
+            got="something that is no output folder of ours",
+            expected="a new or an empty folder, or what an earlier run wrote",
             do="name another: nothing is overwritten",
         )
+
+
+def _ours(name: str) -> bool:
+    return name == _PARTIAL or is_journal(name) or _PSEUDONYM.fullmatch(name) is not None

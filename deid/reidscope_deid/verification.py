@@ -18,7 +18,7 @@ from reidscope_deid.ages import is_age
 from reidscope_deid.allowed import load_codes
 from reidscope_deid.dates import is_year_only, is_zone
 from reidscope_deid.elements import MAX_DEPTH
-from reidscope_deid.options import CODE_MEANINGS
+from reidscope_deid.options import CODE_MEANINGS, PIXEL_CODES
 from reidscope_deid.private import Blocks, is_creator
 from reidscope_deid.uids import REGISTERED, is_uid
 from reidscope_deid.words import is_clean, is_plain
@@ -81,7 +81,9 @@ def read_again(path: Path) -> FileDataset:
         return pydicom.dcmread(path, defer_size=DEFERRED)
 
 
-def file_findings(data_set: FileDataset, profile: Profile) -> Iterator[tuple[int | None, Finding]]:
+def file_findings(
+    data_set: FileDataset, profile: Profile, *, done: frozenset[str] | None = None
+) -> Iterator[tuple[int | None, Finding]]:
     """Say what is wrong with one output, judged by itself.
 
     Parameters
@@ -90,6 +92,9 @@ def file_findings(data_set: FileDataset, profile: Profile) -> Iterator[tuple[int
         From `read_again`.
     profile : Profile
         What it was written under.
+    done : frozenset of str, optional
+        Codes of what was done with its samples; if not given, what the file says is believed as far
+        as the profile allows it.
 
     Yields
     ------
@@ -106,16 +111,33 @@ def file_findings(data_set: FileDataset, profile: Profile) -> Iterator[tuple[int
         yield 0x00020003, Finding.META_MISMATCH
     if meta.MediaStorageSOPClassUID != data_set.get("SOPClassUID"):
         yield 0x00020002, Finding.META_MISMATCH
+    yield from _declaration_findings(data_set, profile, done)
+    yield from _level_findings(data_set, profile, depth=0)
+
+
+def declared_pixel_codes(data_set: FileDataset) -> frozenset[str]:
+    """Codes of samples (113101, 113102) that a file declares."""
+    return PIXEL_CODES.intersection(_declared_codes(data_set))
+
+
+def _declared_codes(data_set: FileDataset) -> list[str]:
+    return [str(code.get("CodeValue")) for code in data_set.get(_METHOD_CODES, _NO_CODES).value]
+
+
+def _declaration_findings(
+    data_set: FileDataset, profile: Profile, done: frozenset[str] | None
+) -> Iterator[tuple[int | None, Finding]]:
     if data_set.get("PatientIdentityRemoved") != "YES":
         yield 0x00120062, Finding.NOT_DECLARED
     if data_set.get("LongitudinalTemporalInformationModified") != profile.dates:
         yield 0x00280303, Finding.NOT_DECLARED
     if str(data_set.get("DeidentificationMethod")) != profile.method:
         yield 0x00120063, Finding.NOT_DECLARED
-    done = [str(code.get("CodeValue")) for code in data_set.get(_METHOD_CODES, _NO_CODES).value]
-    if done != [code for code, _ in profile.method_codes]:
+    declared = _declared_codes(data_set)
+    if done is None:
+        done = declared_pixel_codes(data_set) & profile.pixel_codes
+    if declared != [code for code, _ in profile.codes_with(done)]:
         yield _METHOD_CODES, Finding.NOT_DECLARED
-    yield from _level_findings(data_set, profile, depth=0)
 
 
 def _level_findings(

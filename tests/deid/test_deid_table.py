@@ -201,9 +201,6 @@ def test_explain_lists_every_row_of_both_files_once() -> None:
 def test_what_is_not_offered_is_refused_with_what_is() -> None:
     with pytest.raises(UnsupportedError, match="basic-undated"):
         load_profile("gold-plated")
-    for missing in ("clean-pixel-data", "clean_recognizable_visual_features"):
-        with pytest.raises(UnsupportedError, match=r"this version"):
-            load_profile("basic", (missing,))
     with pytest.raises(UnsupportedError, match="another name"):
         load_profile("basic", ("retain-everything",))
     chosen = load_profile("basic-undated", ("retain-longitudinal-modified-dates",))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidscope_protocols.errors import ConstantMismatchError, MalformedError
-from reidscope_site.face.arms import ARMS
+from reidscope_site.face.arms import UNMODIFIED
 from reidscope_site.face.constants import (
     FaceConstants,
     load_constants,
@@ -26,6 +26,7 @@ from reidscope_site.face.weights import (
     installed_model_bytes,
 )
 
+ARMS = (UNMODIFIED, "blur", "quickshear")
 DIMENSION = 128
 FACES = 50
 WEIGHTS = installed_model_bytes()
@@ -63,7 +64,7 @@ def load(
     gallery: bytes = GALLERY,
     facts: bytes | None = None,
     anchors: tuple[int, ...] = (5, 10),
-    arms: tuple[str, ...] = tuple(ARMS),
+    arms: tuple[str, ...] = ARMS,
 ) -> FaceConstants:
     facts = calibration() if facts is None else facts
     return load_constants(gallery, facts, WEIGHTS.detector, WEIGHTS.recogniser, anchors, arms)

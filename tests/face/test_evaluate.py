@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reidscope_site.face.arms import ARMS
+from reidscope_site.face.arms import UNMODIFIED
 from reidscope_site.face.evaluate import (
     ACCEPTED_NCC,
     CellReading,
@@ -27,6 +27,7 @@ from reidscope_site.synthetic.scan import scan
 from reidscope_site.synthetic.seeds import PersonSeed, Population
 
 DIMENSION = 128
+ARMS = (UNMODIFIED, "blur", "quickshear")
 Face = NDArray[np.int8]
 
 
@@ -39,7 +40,7 @@ def constants(recogniser: Recogniser) -> FaceConstants:
         recogniser=recogniser,
         template=template(),
         anchors=(5, 20),
-        arms=tuple(ARMS),
+        arms=ARMS,
     )
 
 

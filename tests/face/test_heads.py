@@ -185,5 +185,5 @@ def test_a_defacer_that_is_laid_beside_the_head_does_not_break(
 
 
 def test_the_unmodified_arm_comes_first_and_every_defacer_is_collected() -> None:
-    assert list(ARMS) == ["unmodified", "blur", "quickshear"]
+    assert list(ARMS) == ["unmodified", "blur", "facemask", "quickshear"]
     assert all(arm.name == name for name, arm in ARMS.items())

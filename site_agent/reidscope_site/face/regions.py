@@ -31,6 +31,12 @@ _CELL = 2
 
 
 @cache
+def brain() -> Tensor:
+    """Brain of the template: 0 or 1, float32. Cached: public."""
+    return template().brain.float()
+
+
+@cache
 def guarded_brain() -> Tensor:
     """Brain of the template and `BRAIN_MARGIN_MM` around it: 0 or 1, float32. Cached: public."""
     return torch.from_numpy((_to_brain() <= BRAIN_MARGIN_MM).astype(np.float32))

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING
 
 import nibabel
 import numpy as np
-import pydicom
 import torch
 import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
-from pydicom.errors import InvalidDicomError
 
-from reidscope_protocols.errors import GeometryError
 from reidscope_site.face.geometry import (
     SeriesProblem,
     SliceHeader,
-    normal,
     read_slice_header,
     series_problem,
-    slice_header,
-    slice_offsets,
 )
+from reidscope_site.face.slices import Slices, read_slices, unusable
 from reidscope_site.face.unsendable import Unsendable
 
 if TYPE_CHECKING:
@@ -40,7 +35,6 @@ __all__ = [
     "series_problem",
 ]
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ALIGNED = 1e-3
 
 
@@ -51,8 +45,8 @@ class Volume(Unsendable):
     Attributes
     ----------
     voxels : ndarray of float32
-        (i, j, k); i runs to the person's right, j to the front, k up, as nearly as the grid allows
-        (RAS+).
+        (i, j, k), brightness above air; i runs to the person's right, j to the front, k up, as
+        nearly as the grid allows (RAS+).
     spacing_mm : tuple of 3 floats
         Along i, j, k.
     affine : ndarray of float64
@@ -82,20 +76,21 @@ def read_volume(files: Sequence[Path]) -> Volume:
         If they are no volume of a head: the message says which `SeriesProblem`, and nothing of the
         data.
     """
-    try:
-        datasets = [pydicom.dcmread(path) for path in files]
-        headers = [slice_header(dataset) for dataset in datasets]
-        problem = series_problem(headers)
-        if problem is not None or not headers:
-            raise _unusable(problem or SeriesProblem.ONE_SLICE)
-        order = np.argsort(slice_offsets(headers) @ normal(headers[0]), kind="stable")
-        slices = np.stack([_intensities(datasets[index]) for index in order])
-    except (InvalidDicomError, ValueError, AttributeError, RuntimeError) as error:
-        # pydicom's own errors for a file or pixel data that it cannot decode
-        raise _unusable(SeriesProblem.UNSUPPORTED) from error
-    if not np.isfinite(slices).all():
-        raise _unusable(SeriesProblem.UNSUPPORTED)
-    return to_ras(slices.transpose(0, 2, 1), _affine([headers[index] for index in order]))
+    return volume_of(read_slices(files))
+
+
+def volume_of(slices: Slices) -> Volume:
+    """Make a volume of sorted slices.
+
+    Raises
+    ------
+    GeometryError
+        If a scaling makes a sample endless.
+    """
+    bright = slices.intensities
+    if not np.isfinite(bright).all():
+        raise unusable(SeriesProblem.UNSUPPORTED)
+    return to_ras(bright.transpose(0, 2, 1), slices.affine)
 
 
 def to_ras(voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
@@ -165,34 +160,3 @@ def resampled(
             voxels[None, None], where[None, None], padding_mode="zeros", align_corners=True
         )[0, 0, 0]
     return out
-
-
-def _intensities(dataset: pydicom.Dataset) -> NDArray[np.float32]:
-    """Modality values of one slice, (rows, columns)."""
-    slope = float(dataset.get("RescaleSlope") or 1)
-    intercept = float(dataset.get("RescaleIntercept") or 0)
-    return np.asarray(dataset.pixel_array, dtype=np.float32) * np.float32(slope) + np.float32(
-        intercept
-    )
-
-
-def _affine(ordered: Sequence[SliceHeader]) -> NDArray[np.float64]:
-    """Map indices (slice, column, row) of sorted slices to RAS mm."""
-    first = ordered[0]
-    row, column = np.array(first.orientation).reshape(2, 3)
-    between_rows, between_columns = first.pixel_spacing or (1.0, 1.0)
-    affine = np.eye(4)
-    affine[:3, 0] = slice_offsets(ordered)[-1] / (len(ordered) - 1)
-    affine[:3, 1] = row * between_columns
-    affine[:3, 2] = column * between_rows
-    affine[:3, 3] = np.array(first.position)
-    return _LPS_TO_RAS @ affine
-
-
-def _unusable(problem: SeriesProblem) -> GeometryError:
-    return GeometryError(
-        "a series",
-        got=problem.value,
-        expected="evenly spaced slices of one head",
-        do="leave it out or fix its headers; `reidscope-site index` says which kinds were left out",
-    )
