@@ -88,8 +88,8 @@ class Rewriter:
     tally: Counter[tuple[int | str, str]]
     change: PixelChange | None = None
 
-    def data_set(self, elements: list[Element]) -> list[Piece]:
-        """Pieces of the whole output data set, what was done declared in it.
+    def data_set(self, elements: list[Element]) -> list[Written]:
+        """Give tag and pieces of each output element, in order, what was done declared among them.
 
         Parameters
         ----------
@@ -101,15 +101,28 @@ class Rewriter:
         QuarantinedError
             Malformed below the top level, too deep, or an element twice.
         """
-        declared: dict[int, list[Piece]] = {tag: [value] for tag, value in self._declaration()}
-        if self.change is not None:
-            declared |= self._changed(self.change)
+        declared = self.declared()
         written = [
             pair for pair in self._level(elements, self.rules, depth=0) if pair[0] not in declared
         ]
         written.extend(declared.items())
         written.sort(key=itemgetter(0))
-        return [piece for _, pieces in written for piece in pieces]
+        return written
+
+    def declared(self) -> dict[int, list[Piece]]:
+        """Pieces of what is written whatever the file holds, by tag."""
+        declared: dict[int, list[Piece]] = {tag: [value] for tag, value in self._declaration()}
+        if self.change is not None:
+            declared |= self._changed(self.change)
+        return declared
+
+    def one(self, element: Element) -> list[Piece] | None:
+        """Apply the rules to one element of the top level that is not private."""
+        rule = self.rules.get(element.tag)
+        if rule is None:
+            self.tally[self._label(element.tag), "drop"] += 1
+            return None
+        return self._apply(rule, element, 0)
 
     def _level(self, elements: list[Element], rules: Rules, *, depth: int) -> list[Written]:
         tally = self.tally

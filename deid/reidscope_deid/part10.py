@@ -32,10 +32,10 @@ from reidscope_deid.words import known_words
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from reidscope_deid.elements import Buffer, Element
-    from reidscope_deid.engine import Piece
+    from reidscope_deid.engine import Piece, Written
     from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
     from reidscope_deid.pseudonyms import Namer, Person
@@ -138,6 +138,28 @@ def open_part10(data: Buffer) -> Opened:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Worked:
+    """A file that went the whole way.
+
+    Attributes
+    ----------
+    new : NewFile
+        What came out.
+    rewriter : Rewriter
+        What did it.
+    written : list of (int, list of pieces)
+        Output elements, tag and bytes, in order.
+    declared : frozenset of int
+        Tags that are written whatever the file holds.
+    """
+
+    new: NewFile
+    rewriter: Rewriter
+    written: list[Written]
+    declared: frozenset[int]
+
+
 def deidentify_opened(
     opened: Opened,
     *,
@@ -146,7 +168,7 @@ def deidentify_opened(
     uids: UidMap,
     tally: Counter[tuple[int | str, str]],
     stages: Sequence[PixelStage] = (),
-) -> NewFile:
+) -> Worked:
     """Make the new file for an opened one.
 
     Parameters
@@ -196,7 +218,8 @@ def deidentify_opened(
         tally=tally,
         change=change,
     )
-    body = rewriter.data_set(opened.elements)
+    written = rewriter.data_set(opened.elements)
+    body = [piece for _, pieces in written for piece in pieces]
     if syntax == DeflatedExplicitVRLittleEndian:
         body = [_deflated(body)]
     new_instance = uids(instance)
@@ -204,13 +227,19 @@ def deidentify_opened(
     if any(b"\\" in uid for uid in (new_instance, study, series)):
         # Several where one belongs: they would be one name of a file, and of any length.
         raise QuarantinedError(Reason.MALFORMED)
-    return NewFile(
-        pieces=[_new_meta(sop_class, new_instance, syntax.encode("ascii")), *body],
+    new = NewFile(
+        pieces=[new_meta(sop_class, new_instance, syntax.encode("ascii")), *body],
         person=person,
         change=change,
         study=study.decode("ascii"),
         series=series.decode("ascii"),
         instance=new_instance.decode("ascii"),
+    )
+    return Worked(
+        new=new,
+        rewriter=rewriter,
+        written=written,
+        declared=frozenset(rewriter.declared()),
     )
 
 
@@ -278,16 +307,29 @@ def start_of_meta(head: bytes) -> int | None:
 
 def _meta(data: Buffer, at: int) -> tuple[str, int]:
     """Transfer syntax, and where the data set starts."""
-    end, syntax = min(len(data), _META_LIMIT), ""
+    syntax = ""
+    for element in _meta_walk(data, at):
+        at = element.end
+        if element.tag == _SYNTAX:
+            value = data[element.value : element.stop].strip(_PADDING)
+            syntax = value.decode("ascii", "replace")
+    return syntax, at
+
+
+def meta_elements(data: Buffer) -> list[Element]:
+    """Elements of the file meta information of a file that was opened."""
+    start = start_of_meta(data[:_META_START])
+    return [] if start is None else list(_meta_walk(data, start))
+
+
+def _meta_walk(data: Buffer, at: int) -> Iterator[Element]:
+    end = min(len(data), _META_LIMIT)
     unpack = EXPLICIT_LITTLE.plain.unpack_from
     while at + 8 <= end and unpack(data, at)[0] == _META_GROUP:
         # One element at a time: group 0002 ends where another group begins, whatever its length
         # says.
         element, at = _one_element(data, at, end)
-        if element.tag == _SYNTAX:
-            value = data[element.value : element.stop].strip(_PADDING)
-            syntax = value.decode("ascii", "replace")
-    return syntax, at
+        yield element
 
 
 def _one_element(data: Buffer, at: int, end: int) -> tuple[Element, int]:
@@ -306,7 +348,8 @@ def _one_element(data: Buffer, at: int, end: int) -> tuple[Element, int]:
     return elements[0], after
 
 
-def _new_meta(sop_class: bytes, instance: bytes, syntax: bytes) -> bytes:
+def new_meta(sop_class: bytes, instance: bytes, syntax: bytes) -> bytes:
+    """Preamble, prefix and file meta information of an output."""
     write = EXPLICIT_LITTLE.element
     group = b"".join(
         (

@@ -82,7 +82,7 @@ class Rehearsal:
                 namer=self.namer,
                 uids=self.uids,
                 tally=Counter(),
-            )
+            ).new
             if new.instance in met:
                 raise QuarantinedError(Reason.CONFLICT)
             met.add(new.instance)

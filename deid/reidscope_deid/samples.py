@@ -73,7 +73,7 @@ def check_pixels(opened: Opened) -> None:
         if not element.undefined:
             if opened.syntax not in NATIVE_SYNTAXES:
                 raise QuarantinedError(Reason.MALFORMED)
-            behind = opened.data[element.value + _expected(opened) : element.stop]
+            behind = opened.data[element.value + expected_length(opened) : element.stop]
             if any(behind):  # zeros pad a value and hold nothing
                 raise QuarantinedError(Reason.MALFORMED)
         elif opened.syntax in NATIVE_SYNTAXES:
@@ -101,8 +101,8 @@ def _sizes(opened: Opened) -> tuple[int, int, int, int]:
     return rows, columns, allocated, samples
 
 
-def _expected(opened: Opened) -> int:
-    """Bytes of native pixel data, padded to even."""
+def expected_length(opened: Opened) -> int:
+    """Count the bytes of native pixel data, padded to even."""
     rows, columns, allocated, samples = _sizes(opened)
     frames = opened.value(_FRAMES) or b"1"
     bits = int(frames) if frames.isdigit() else 0

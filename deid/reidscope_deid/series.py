@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from reidscope_deid.part10 import NewFile, deidentify_opened, open_part10
+from reidscope_deid.part10 import NewFile, Worked, deidentify_opened, open_part10
 from reidscope_deid.pseudonyms import Namer, Pseudonym
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.record import Record, make_record
+from reidscope_deid.repeats import Repeats
+from reidscope_deid.second_reader import SecondReader
 from reidscope_deid.uids import UidMap
-from reidscope_deid.verification import file_findings, read_again
 from reidscope_protocols.durable import sync_folder
 from reidscope_protocols.errors import DeidError
 
@@ -67,17 +68,23 @@ class Deidentifier:
         Names people.
     uids : UidMap
         New UIDs.
+    reader : SecondReader
+        Reads what was written.
     tally : Counter
         Grows with each file that is written.
     stages : tuple of PixelStage
         Look at the samples of each file.
+    repeats : Repeats
+        Earlier files: most repeat one.
     """
 
     profile: Profile
     namer: Namer
     uids: UidMap
+    reader: SecondReader
     tally: Counter[tuple[int | str, str]] = field(default_factory=Counter)
     stages: tuple[PixelStage, ...] = ()
+    repeats: Repeats = field(default_factory=Repeats)
 
     @classmethod
     def of(
@@ -88,6 +95,7 @@ class Deidentifier:
             profile,
             Namer.of(key, whole_weeks=profile.whole_weeks),
             UidMap(key, retain=profile.retains_uids),
+            SecondReader(profile),
             stages=stages,
         )
 
@@ -110,14 +118,19 @@ class Deidentifier:
         """
         tally: Counter[tuple[int | str, str]] = Counter()
         data = _load(source)
-        new = deidentify_opened(
-            open_part10(data),
-            profile=self.profile,
-            namer=self.namer,
-            uids=self.uids,
-            tally=tally,
-            stages=self.stages,
-        )
+        new = self._repeated(data, tally)
+        worked: Worked | None = None
+        if new is None:
+            opened = open_part10(data)
+            worked = deidentify_opened(
+                opened,
+                profile=self.profile,
+                namer=self.namer,
+                uids=self.uids,
+                tally=tally,
+                stages=self.stages,
+            )
+            new = worked.new
         done = frozenset[str]() if new.change is None else new.change.codes
         try:
             with os.fdopen(
@@ -133,15 +146,19 @@ class Deidentifier:
             # error goes on.
             target.unlink(missing_ok=True)
             raise
+        if worked is not None and not self.stages:
+            self.repeats.learn(opened, worked)
         self.tally.update(tally)
         return new
 
+    def _repeated(self, data: Buffer, tally: Counter[tuple[int | str, str]]) -> NewFile | None:
+        """Work on what differs from an earlier file; samples that are looked at always differ."""
+        if self.stages or not isinstance(data, bytes):
+            return None
+        return self.repeats.find(data, tally)
+
     def _verify(self, path: Path, done: frozenset[str]) -> None:
-        try:
-            clean = next(file_findings(read_again(path), self.profile, done=done), None) is None
-        except Exception:  # noqa: BLE001 - pydicom raises many kinds, with values in them
-            clean = False
-        if not clean:
+        if not self.reader.is_clean(path, done):
             raise QuarantinedError(Reason.UNVERIFIED)
 
 

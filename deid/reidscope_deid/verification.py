@@ -44,6 +44,8 @@ _PSEUDONYM = re.compile(rb"P-[A-Z2-7]{16}")
 _UID = re.compile(rb"2\.25\.[0-9]{1,39}")
 _MOMENT = re.compile(rb"[0-9:.+\-\\]*")
 _DECLARED = frozenset({0x00120062, 0x00120063, 0x00280303})
+DECLARED_TAGS = _DECLARED | {_METHOD_CODES, 0x00100010, 0x00100020}
+"""What every output says of itself and of whose it is."""
 _BULK_GROUP = 0x7FE0
 _CODE_ITEM = frozenset({0x00080100, 0x00080102, 0x00080104})
 
@@ -156,7 +158,7 @@ def _level_findings(
         if depth == 0 and number == _METHOD_CODES:
             yield from _code_findings(data_set[tag].value)
         elif rule is not None:
-            yield from _rule_findings(data_set, rule, profile, depth=depth)
+            yield from rule_findings(data_set, rule, profile, depth=depth)
         else:
             yield number, Finding.UNLISTED_ELEMENT
 
@@ -184,16 +186,29 @@ def _private_findings(data_set: Dataset, profile: Profile) -> Iterator[tuple[int
         yield number, Finding.PRIVATE_ELEMENT
 
 
-def _rule_findings(
+def rule_findings(
     data_set: Dataset, rule: Rule, profile: Profile, *, depth: int
 ) -> Iterator[tuple[int | None, Finding]]:
+    """Say what is wrong with one element, at any depth below it.
+
+    Parameters
+    ----------
+    data_set : Dataset
+        Holds the element.
+    rule : Rule
+        Of the element.
+    profile : Profile
+        What it was written under.
+    depth : int
+        Levels above it.
+    """
     if rule.action is Action.CODES:
         yield from _code_findings(data_set[rule.tag].value, local_codes=rule.local_codes)
     elif rule.action in (Action.WALK, Action.CONTENT):
         for item in data_set[rule.tag].value:
             yield from _level_findings(item, profile, depth=depth + 1)
     # Samples have no form to judge, and asking for them would read them.
-    elif rule.tag >> 16 != _BULK_GROUP and not _may_stand(
+    elif rule.tag >> 16 != _BULK_GROUP and not may_stand(
         rule, raw_value(data_set, rule.tag), profile
     ):
         yield rule.tag, Finding.VALUE_NOT_ALLOWED
@@ -218,8 +233,8 @@ def _code_findings(
             yield 0x00080104, Finding.VALUE_NOT_ALLOWED
 
 
-def _may_stand(rule: Rule, value: bytes, profile: Profile) -> bool:
-    """Whether the engine could have written this value under this rule."""
+def may_stand(rule: Rule, value: bytes, profile: Profile) -> bool:
+    """Whether the engine could have written this value, as it stands, under this rule."""
     plain = value.strip(_PADDING)
     match rule.action:
         case Action.KEEP:

@@ -159,6 +159,24 @@ def known_words(
     return frozenset(found - {b""})
 
 
+def is_read_for_names(tag: int, vr: bytes, profile: Profile) -> bool:
+    """Whether `known_words` looks into such an element: its value then decides about others.
+
+    Parameters
+    ----------
+    tag : int
+        Group in the upper, element in the lower 16 bits.
+    vr : bytes
+        As written; empty when the encoding is implicit.
+    profile : Profile
+        As in `known_words`.
+    """
+    if not vr or vr == b"UN":
+        vr = dictionary_VR(tag).encode("ascii") if dictionary_has_tag(tag) else b"UN"
+    text = vr in _TEXTS and tag in profile.identifying
+    return text or vr in (b"SQ", b"PN", b"UN") or (vr in _DATES and not profile.true_dates)
+
+
 def _leaves(
     data: Buffer, elements: list[Element], encoding: Encoding, *, depth: int
 ) -> Iterator[tuple[int, bytes, bytes]]:
