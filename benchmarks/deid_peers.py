@@ -11,6 +11,7 @@ tests' own tokens in one file a transfer syntax. A peer that is missing is a lin
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import importlib.util
 import io
 import json
@@ -27,6 +28,10 @@ from types import ModuleType
 from typing import Any
 
 import pydicom
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from deid_speed import write_slices
 
 from reidscope_deid.identifiers import inflated_content
@@ -37,7 +42,11 @@ from reidscope_deid import SiteKey, deidentify_tree, load_profile
 import reidscope_deid.series
 profile, key = load_profile("basic"), SiteKey(bytes(32))
 if sys.argv[3] == "unverified":
-    reidscope_deid.series.Deidentifier._verify = lambda self, path: None
+    reidscope_deid.series.Deidentifier._verify = lambda self, path, done: None
+if sys.argv[3] == "nothing repeats":
+    from reidscope_deid.second_reader import SecondReader
+    reidscope_deid.series.Deidentifier._repeated = lambda self, data, tally: None
+    SecondReader._repeats = lambda self, content, done: False
 def work(source, out):
     deidentify_tree(Path(source), Path(out), key=key, profile=profile, durable=False)
 version = "here"
@@ -156,19 +165,53 @@ def tools(peers: str) -> dict[str, Tool]:
     return {
         "reidscope, verified": python_tool(sys.executable, OURS, "verified"),
         "reidscope, unverified": python_tool(sys.executable, OURS, "unverified"),
+        "reidscope, as if no file repeated": python_tool(sys.executable, OURS, "nothing repeats"),
         "pydicom read + save": python_tool(sys.executable, PYDICOM),
         "dicognito": python_tool(peers, DICOGNITO),
         "dicom-anonymizer": python_tool(peers, DICOM_ANONYMIZER),
         "deid": python_tool(peers, DEID),
-        "gdcmanon (one process a file)": command_tool(
-            ["gdcmanon", "--dumb", "--empty", "10,10", "-i", "IN", "-o", "OUT"],
-            ["gdcmanon", "--version"],
-        ),
+        "gdcmanon -e": gdcmanon,
         "dcmodify, 4 edits (one process a file)": command_tool(
             ["sh", "-c", f"cp IN OUT && dcmodify -nb {' '.join(modify)} OUT"],
             ["dcmodify", "--version"],
         ),
     }
+
+
+def gdcmanon(source: Path, out: Path) -> dict[str, Any]:
+    """Run gdcmanon's basic profile once over the whole folder, with a certificate made for it."""
+    if shutil.which("gdcmanon") is None:
+        return {"missing": "not installed (libgdcm-tools)"}
+    said = subprocess.run(["gdcmanon", "--version"], capture_output=True, text=True, check=False)  # noqa: S607 - the peer
+    with tempfile.TemporaryDirectory() as folder:
+        certificate = Path(folder, "certificate.pem")
+        _write_certificate(certificate)
+        words = ["gdcmanon", "-e", "-r", "--continue", "-c", certificate, "-i", source, "-o", out]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - a fixed list
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    failed = len(list(source.iterdir())) - sum(path.is_file() for path in out.rglob("*"))
+    lines = (said.stdout + said.stderr).strip().splitlines() or [""]
+    return {"cpu_s": spent, "failed": failed, "version": lines[0][:40]}
+
+
+def _write_certificate(path: Path) -> None:
+    """Self-signed, for nobody: gdcmanon encrypts what it takes out under it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "benchmark")])
+    day = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(day)
+        .not_valid_after(day + dt.timedelta(days=3650))
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
 
 def copy_all(source: Path, out: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from reidscope_deid.keys import generate_key, load_key
 from reidscope_deid.options import VISUAL_FEATURES
 from reidscope_deid.profile import Profile, load_profile
 from reidscope_deid.profile_file import profile_text
+from reidscope_deid.sealing import load_seal, unseal
 from reidscope_deid.tree import deidentify_tree
 from reidscope_deid.uids import UidMap
 from reidscope_deid.vault import Vault
@@ -78,6 +79,12 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     vault: Annotated[
         Path | None, typer.Option("--vault", help="Encrypted file of who is who, to add to.")
     ] = None,
+    seal_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--seal-to", help="Certificate (PEM): encrypt what is taken out, for its holder."
+        ),
+    ] = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """De-identify every DICOM file below IN into OUT."""
@@ -105,6 +112,7 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
                 profile=rules,
                 jobs=jobs,
                 defacer=defacer,
+                seal=None if seal_to is None else load_seal(seal_to),
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 met=people.__setitem__,
             )
@@ -211,6 +219,17 @@ def reidentify(
     """Print the patient ID that a pseudonym stands for: for the site alone."""
     identity = Vault(vault, load_key(key)).find(pseudonym)
     _out.print(identity, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(name="unseal")
+def unseal_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Output of run --seal-to.")],
+    certificate: Annotated[Path, typer.Option("--certificate", help="The recipient's (PEM).")],
+    private_key: Annotated[Path, typer.Option("--private-key", help="The recipient's (PEM).")],
+) -> None:
+    """Print what was taken out of a sealed file: for the certificate's holder alone."""
+    text = str(unseal(file, certificate, private_key))
+    _out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -28,6 +29,7 @@ from reidscope_deid.options import OPTIONS, PIXEL_DATA
 from reidscope_deid.pixel_change import PixelChange
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.samples import TAKEN_SYNTAXES, check_pixels
+from reidscope_deid.sealing import SEALED
 from reidscope_deid.words import known_words
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
     from reidscope_deid.pseudonyms import Namer, Person
+    from reidscope_deid.sealing import Seal
     from reidscope_deid.uids import UidMap
 
 IMPLEMENTATION_UID = b"2.25.66345246922149259389205894874823125745"
@@ -50,6 +53,7 @@ _META_START = _PREAMBLE + len(_PREFIX)
 _META_GROUP = 0x0002
 _BARE_META = re.compile(rb"\x02\x00[\x00\x01\x02]\x00(UL|OB|UI)")
 _SYNTAX = 0x00020010
+_PIXELS = 0x7FE00010
 _META_LIMIT = 1 << 20  # bytes
 _INFLATED_LIMIT = 1 << 30  # bytes
 _PADDING = b" \0"
@@ -168,6 +172,7 @@ def deidentify_opened(
     uids: UidMap,
     tally: Counter[tuple[int | str, str]],
     stages: Sequence[PixelStage] = (),
+    seal: Seal | None = None,
 ) -> Worked:
     """Make the new file for an opened one.
 
@@ -185,6 +190,8 @@ def deidentify_opened(
         Counts what is done.
     stages : sequence of PixelStage
         Look at the samples, in order; at most one of them changes them.
+    seal : Seal, optional
+        Encrypts into the output what is taken out.
 
     Raises
     ------
@@ -219,6 +226,13 @@ def deidentify_opened(
         change=change,
     )
     written = rewriter.data_set(opened.elements)
+    if seal is not None:
+        kept = {tag: b"".join(pieces) for tag, pieces in written if tag != _PIXELS}
+        changed = [
+            one for one in opened.elements if kept.get(one.tag) != opened.data[one.start : one.end]
+        ]
+        written.append((SEALED, [seal.element(opened, changed, opened.encoding)]))
+        written.sort(key=itemgetter(0))
     body = [piece for _, pieces in written for piece in pieces]
     if syntax == DeflatedExplicitVRLittleEndian:
         body = [_deflated(body)]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reidscope_deid.keys import SiteKey
     from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
+    from reidscope_deid.sealing import Seal
 
 _CHUNK = 4 << 20  # bytes
 _MAPPED_FROM = 16 << 20  # bytes; larger files are mapped, not read, so that memory stays bounded
@@ -74,6 +75,8 @@ class Deidentifier:
         Grows with each file that is written.
     stages : tuple of PixelStage
         Look at the samples of each file.
+    seal : Seal or None
+        Encrypts into each output what was taken out of it.
     repeats : Repeats
         Earlier files: most repeat one.
     """
@@ -84,11 +87,16 @@ class Deidentifier:
     reader: SecondReader
     tally: Counter[tuple[int | str, str]] = field(default_factory=Counter)
     stages: tuple[PixelStage, ...] = ()
+    seal: Seal | None = None
     repeats: Repeats = field(default_factory=Repeats)
 
     @classmethod
     def of(
-        cls, key: SiteKey, profile: Profile, stages: tuple[PixelStage, ...] = ()
+        cls,
+        key: SiteKey,
+        profile: Profile,
+        stages: tuple[PixelStage, ...] = (),
+        seal: Seal | None = None,
     ) -> Deidentifier:
         """Deidentifier of a site."""
         return cls(
@@ -97,6 +105,7 @@ class Deidentifier:
             UidMap(key, retain=profile.retains_uids),
             SecondReader(profile),
             stages=stages,
+            seal=seal,
         )
 
     def write_new(self, source: Path, target: Path, *, durable: bool) -> NewFile:
@@ -129,6 +138,7 @@ class Deidentifier:
                 uids=self.uids,
                 tally=tally,
                 stages=self.stages,
+                seal=self.seal,
             )
             new = worked.new
         done = frozenset[str]() if new.change is None else new.change.codes
@@ -146,14 +156,14 @@ class Deidentifier:
             # error goes on.
             target.unlink(missing_ok=True)
             raise
-        if worked is not None and not self.stages:
+        if worked is not None and not self.stages and self.seal is None:
             self.repeats.learn(opened, worked)
         self.tally.update(tally)
         return new
 
     def _repeated(self, data: Buffer, tally: Counter[tuple[int | str, str]]) -> NewFile | None:
-        """Work on what differs from an earlier file; samples that are looked at always differ."""
-        if self.stages or not isinstance(data, bytes):
+        """Work on what differs from an earlier file; what is looked at or sealed always differs."""
+        if self.stages or self.seal is not None or not isinstance(data, bytes):
             return None
         return self.repeats.find(data, tally)
 

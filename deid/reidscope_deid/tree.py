@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reidscope_deid.keys import SiteKey
     from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
+    from reidscope_deid.sealing import Seal
 
 _PARTIAL = ".partial"
 _PSEUDONYM = re.compile(r"P-[A-Z2-7]{16}")
@@ -102,6 +103,7 @@ def deidentify_tree(
     durable: bool = True,
     stages: tuple[PixelStage, ...] = (),
     defacer: tuple[str, SeriesDefacer] | None = None,
+    seal: Seal | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     met: Callable[[str, str], None] = lambda _pseudonym, _identity: None,
 ) -> Record:
@@ -127,6 +129,8 @@ def deidentify_tree(
         Look at the samples of each file.
     defacer : tuple of (str, SeriesDefacer), optional
         Its name, and what removes the face of each series.
+    seal : Seal, optional
+        Encrypts into each output what was taken out of it.
     progress : callable
         Told how many files are done, of how many.
     met : callable
@@ -152,8 +156,9 @@ def deidentify_tree(
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped
     partial.mkdir(mode=0o700)
     method = None if defacer is None else defacer[1]
-    work = _Work(Deidentifier.of(key, profile, stages), partial, durable, method)
-    journal = Journal.open(out, key, _settings(profile, None if defacer is None else defacer[0]))
+    work = _Work(Deidentifier.of(key, profile, stages, seal), partial, durable, method)
+    others = (None if defacer is None else defacer[0], None if seal is None else seal.name)
+    journal = Journal.open(out, key, _settings(profile, others))
     outcomes: list[Outcome] = []
     try:
         queue = [[one] for one in enumerate(paths)] if method is None else group_by_series(paths)
@@ -173,11 +178,11 @@ def deidentify_tree(
     return _record(profile, outcomes, len(paths))
 
 
-def _settings(profile: Profile, defacer: str | None) -> str:
+def _settings(profile: Profile, others: tuple[str | None, ...]) -> str:
     """Everything but the key that outputs depend on."""
     rules = sorted((tag, rule.action, rule.otherwise) for tag, rule in profile.rules.items())
     dates = (profile.calendar, profile.whole_weeks, profile.cap_at_90)
-    return repr((profile.method, sorted(profile.options), rules, dates, defacer))
+    return repr((profile.method, sorted(profile.options), rules, dates, others))
 
 
 def _placed(partial: Path, out: Path, outcome: Outcome, *, durable: bool) -> Outcome:

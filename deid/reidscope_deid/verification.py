@@ -20,6 +20,7 @@ from reidscope_deid.dates import is_year_only, is_zone
 from reidscope_deid.elements import MAX_DEPTH
 from reidscope_deid.options import CODE_MEANINGS, PIXEL_CODES
 from reidscope_deid.private import Blocks, is_creator
+from reidscope_deid.sealing import SEALED, is_sealed
 from reidscope_deid.uids import REGISTERED, is_uid
 from reidscope_deid.words import is_clean, is_plain
 
@@ -155,7 +156,10 @@ def _level_findings(
             # Private ones are judged above, declared ones compared with the profile.
             continue
         rule = profile.rules.get(number) or (profile.content.get(number) if depth else None)
-        if depth == 0 and number == _METHOD_CODES:
+        if depth == 0 and number == SEALED:
+            if not is_sealed(data_set[tag].value):
+                yield number, Finding.VALUE_NOT_ALLOWED
+        elif depth == 0 and number == _METHOD_CODES:
             yield from _code_findings(data_set[tag].value)
         elif rule is not None:
             yield from rule_findings(data_set, rule, profile, depth=depth)
