@@ -32,6 +32,7 @@ import pydicom
 from reidscope_deid import QuarantinedError, SiteKey, deidentify_files, load_profile
 from reidscope_deid.identifiers import inflated_content
 from reidscope_deid.options import OFFERED
+from reidscope_deid.series import Deidentifier
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -105,7 +106,22 @@ def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def examine(content: bytes, folder: Path, profile: Profile, tokens: list[bytes]) -> str:
+def repeated(content: bytes, folder: Path, warm: Deidentifier) -> bytes | str:
+    """Say what becomes of an input after many others: the bytes, or the reason."""
+    source, target = folder / "in.dcm", folder / "repeated.dcm"
+    source.write_bytes(content)
+    try:
+        warm.write_new(source, target, durable=False)
+    except QuarantinedError as left_out:
+        return left_out.reason.value
+    written = target.read_bytes()
+    target.unlink()
+    return written
+
+
+def examine(
+    content: bytes, folder: Path, profile: Profile, warm: Deidentifier, tokens: list[bytes]
+) -> str:
     """De-identify one input and say what became of it: a reason, ``written``, or a failure."""
     source, out = folder / "in.dcm", folder / "out"
     source.write_bytes(content)
@@ -114,6 +130,8 @@ def examine(content: bytes, folder: Path, profile: Profile, tokens: list[bytes])
     try:
         done = deidentify_files([source], out, key=SiteKey(bytes(32)), profile=profile)
         said = "written"
+        if repeated(content, folder, warm) != done.files[0].read_bytes():
+            said = "FAILED: another output after others"
         if not profile.judges_words:
             new = pydicom.dcmread(done.files[0])
             output = inflated_content(done.files[0], new)
@@ -124,6 +142,8 @@ def examine(content: bytes, folder: Path, profile: Profile, tokens: list[bytes])
                 said = "written, a token among the samples"
     except QuarantinedError as left_out:
         said = left_out.reason.value
+        if repeated(content, folder, warm) != said:
+            said = "FAILED: another verdict after others"
         if any(out.rglob("*.dcm")) or any(out.glob(".*")):
             said = "FAILED: left behind"
     except Exception as error:  # noqa: BLE001 - exactly what is looked for
@@ -146,6 +166,7 @@ def run(minutes: float, seed: int, save: Path | None, say: Callable[[str], None]
     profiles = [load_profile("basic"), load_profile("basic"), load_profile("basic", everything)]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, too_slow)
+    warm = [Deidentifier.of(SiteKey(bytes(32)), profile) for profile in profiles]
     found: Counter[str] = Counter()
     slowest = 0.0
     start = time.monotonic()
@@ -155,7 +176,8 @@ def run(minutes: float, seed: int, save: Path | None, say: Callable[[str], None]
             rng = random.Random(f"{seed}/{number}")  # noqa: S311 - to be repeated, not to be secret
             content = mutated(rng, seeds)
             began = time.monotonic()
-            said = examine(content, Path(folder), profiles[number % 3], tokens)
+            which = number % len(profiles)
+            said = examine(content, Path(folder), profiles[which], warm[which], tokens)
             slowest = max(slowest, time.monotonic() - began)
             found[said] += 1
             if said.startswith(("FAILED", "unverified")) and save is not None:

@@ -20,7 +20,8 @@ from reidscope_deid.keys import generate_key, load_key
 from reidscope_deid.options import VISUAL_FEATURES
 from reidscope_deid.profile import Profile, load_profile
 from reidscope_deid.profile_file import profile_text
-from reidscope_deid.sealing import load_seal, unseal
+from reidscope_deid.tables.cli import app as tables_app
+from reidscope_deid.tables.of_output import OutputRisk, beyond, risk_of_series
 from reidscope_deid.tree import deidentify_tree
 from reidscope_deid.uids import UidMap
 from reidscope_deid.vault import Vault
@@ -36,6 +37,7 @@ from reidscope_protocols.errors import (
 
 if TYPE_CHECKING:
     from reidscope_deid.record import Record
+    from reidscope_deid.sealing import Seal
 
 app = typer.Typer(
     help="DICOM in, DICOM out, with what identifies a person removed.",
@@ -43,6 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(tables_app, name="table")
 _out = Console()
 _err = Console(stderr=True)
 
@@ -112,7 +115,7 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
                 profile=rules,
                 jobs=jobs,
                 defacer=defacer,
-                seal=None if seal_to is None else load_seal(seal_to),
+                seal=None if seal_to is None else _seal(seal_to),
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 met=people.__setitem__,
             )
@@ -120,10 +123,12 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
             # However the run ended: what stands in OUT can be named again.
             if register is not None and people:
                 register.add(people)
+    risk = _risk(out, rules) if record.written else None
+    document = record.document() | ({} if risk is None else {"risk": risk.document()})
     if report is not None:
-        write_durably(report, _json(record.document()).encode())
+        write_durably(report, _json(document).encode())
     if as_json:
-        _out.print_json(_json(record.document()))
+        _out.print_json(_json(document))
     else:
         _show_record(record)
     if record.failures or not record.written:
@@ -132,6 +137,14 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
             got=f"{sum(record.left_out.values())} left out, {record.failures} of them unsound",
             expected="sound files of the classes offered",
             do="see the reasons above; what is in the output is whole and verified",
+        )
+    if risk is not None and rules.risk is not None and beyond(risk, rules.risk):
+        sample = risk.figures.sample
+        raise ResidualIdentifierError(
+            "the people of the output",
+            got=f"k {sample.k}, average risk {sample.average:.3f}",
+            expected=f"k {rules.risk.k} or more, {rules.risk.average} at most, as the profile says",
+            do="drop or coarsen more in a profile of your own, or add people; do not pass it on",
         )
 
 
@@ -228,6 +241,8 @@ def unseal_command(
     private_key: Annotated[Path, typer.Option("--private-key", help="The recipient's (PEM).")],
 ) -> None:
     """Print what was taken out of a sealed file: for the certificate's holder alone."""
+    from reidscope_deid.sealing import unseal  # noqa: PLC0415 - as in _seal
+
     text = str(unseal(file, certificate, private_key))
     _out.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -247,6 +262,21 @@ def main() -> None:
         )
         _err.print(f"reidscope-deid: {problem}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(problem.exit_code)
+
+
+def _risk(out: Path, rules: Profile) -> OutputRisk | None:
+    """Measure the people of a folder, where the profile sets limits."""
+    if rules.risk is None:
+        return None
+    moved = rules.calendar.moves and not rules.calendar.year_only
+    return risk_of_series(out, dates_moved=moved)
+
+
+def _seal(certificate: Path) -> Seal:
+    # Certificates take memory that a run without one can do without.
+    from reidscope_deid.sealing import load_seal  # noqa: PLC0415 - said above
+
+    return load_seal(certificate)
 
 
 def _rules(profile: str, option: list[str] | None, deface: str | None) -> Profile:

@@ -56,12 +56,17 @@ def summary(profile: Profile) -> tuple[str, ...]:
         else "Private elements are dropped."
     )
     ages = ("Ages over 89 become 090Y.",) if profile.cap_at_90 else ()
+    risk: tuple[str, ...] = ()
+    if profile.risk is not None:
+        k, average = profile.risk.k, profile.risk.average
+        risk = (f"A run is done only if k is {k} or more and the average risk {average} or less.",)
     uids = ("UIDs stay as they are.",) if profile.retains_uids else ()
     return (
         f"{profile.method}; codes {', '.join(code for code, _ in profile.method_codes)}.",
         dates,
         *ages,
         *uids,
+        *risk,
         private,
         "Where the image class does not ask for a dummy or an empty value, it is dropped instead.",
         "Everything else is dropped at any depth.",

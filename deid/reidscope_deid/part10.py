@@ -29,7 +29,7 @@ from reidscope_deid.options import OPTIONS, PIXEL_DATA
 from reidscope_deid.pixel_change import PixelChange
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.samples import TAKEN_SYNTAXES, check_pixels
-from reidscope_deid.sealing import SEALED
+from reidscope_deid.sealed import SEALED
 from reidscope_deid.words import known_words
 
 if TYPE_CHECKING:

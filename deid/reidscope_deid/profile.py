@@ -38,6 +38,8 @@ from reidscope_protocols.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reidscope_deid.tables.limits import RiskLimits
+
     Rules = Mapping[int, Rule]
 
 __all__ = ["Profile", "load_profile", "profile_names"]
@@ -86,6 +88,8 @@ class Profile:
         Whether text is kept that has to be compared with the file's own identifiers.
     sop_classes : mapping
         Whether burned-in text is likely, by UID of the classes that are taken.
+    risk : RiskLimits or None
+        How exposed the people of an output folder may be.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Profile:
     cap_at_90: bool
     judges_words: bool
     sop_classes: Mapping[bytes, bool]
+    risk: RiskLimits | None
 
     @property
     def method(self) -> str:
@@ -227,6 +232,7 @@ def load_profile(name: str, options: tuple[str, ...] = ()) -> Profile:
             for uid, likely in taken.items()
             if not file.sop_classes or uid.decode("ascii") in file.sop_classes
         },
+        risk=file.risk,
     )
 
 

@@ -14,11 +14,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reidscope_deid.tables.limits import RiskLimits
 from reidscope_protocols.errors import ConfigError, UnsupportedError
 
 _SCHEMA = "reidscope.deid-profile/1"
 _LIMIT = 1 << 16  # bytes
-_SHIPPED = ("basic", "basic-undated", "limited-data-set", "safe-harbor", "research-neuro")
+_SHIPPED = (
+    "basic",
+    "basic-undated",
+    "limited-data-set",
+    "safe-harbor",
+    "expert-determination",
+    "research-neuro",
+)
 _Tag = Annotated[str, Field(pattern=r"^[0-9A-F]{8}$")]
 _Uid = Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
 
@@ -79,6 +87,8 @@ class ProfileFile(_Strict):
         them.
     sop_classes : list of str
         UIDs of the only classes taken; empty for all that keep.json names.
+    risk : RiskLimits or None
+        How exposed the people of an output folder may be; nothing is measured where it is absent.
     """
 
     schema_name: Literal["reidscope.deid-profile/1"] = Field(alias="schema")
@@ -89,6 +99,7 @@ class ProfileFile(_Strict):
     ages: AgeRules = AgeRules()
     drop: list[_Tag] = []
     sop_classes: list[_Uid] = []
+    risk: RiskLimits | None = None
 
 
 def profile_names() -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from pydicom.filewriter import write_dataset
 
 from reidscope_deid.encoding import EXPLICIT_LITTLE
 from reidscope_deid.reasons import QuarantinedError, Reason
+from reidscope_deid.sealed import CONTENT, CONTENT_SYNTAX, EXPLICIT_UID, SEALED
 from reidscope_protocols.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -34,12 +35,7 @@ if TYPE_CHECKING:
     from reidscope_deid.encoding import Encoding
     from reidscope_deid.part10 import Opened
 
-SEALED = 0x04000500
-_SYNTAX, _CONTENT, _MODIFIED = 0x04000510, 0x04000520, 0x04000550
-_EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
-_ENVELOPED = bytes.fromhex("06092a864886f70d010703")
-_OID_WITHIN = 24  # bytes from the start of an envelope
-_ITEM = frozenset({_SYNTAX, _CONTENT})
+_MODIFIED = 0x04000550
 _SAMPLES_AND_ON = 0x7FE00000
 
 
@@ -90,8 +86,8 @@ class Seal:
             .set_content_encryption_algorithm(AES256)
             .encrypt(Form.DER, [pkcs7.PKCS7Options.Binary])
         )
-        item = encoding.element(_SYNTAX, b"UI", _EXPLICIT_LITTLE) + encoding.element(
-            _CONTENT, b"OB", envelope
+        item = encoding.element(CONTENT_SYNTAX, b"UI", EXPLICIT_UID) + encoding.element(
+            CONTENT, b"OB", envelope
         )
         return encoding.element(SEALED, b"SQ", encoding.item(item))
 
@@ -139,16 +135,6 @@ def _as_explicit(raw: bytes, encoding: Encoding) -> bytes:
     return EXPLICIT_LITTLE.element(_MODIFIED, b"SQ", EXPLICIT_LITTLE.item(raw))
 
 
-def is_sealed(items: Iterable[Dataset]) -> bool:
-    """Whether a sequence is one that `Seal` writes: an envelope, and nothing beside it."""
-    return all(
-        {int(tag) for tag in item.keys()} == _ITEM  # noqa: SIM118 - iterating would decode values
-        and str(item[_SYNTAX].value).encode() == _EXPLICIT_LITTLE
-        and _ENVELOPED in bytes(item[_CONTENT].value[:_OID_WITHIN])
-        for item in items
-    )
-
-
 def unseal(path: Path, certificate: Path, private_key: Path) -> Dataset:
     """Read the original values out of a sealed output.
 
@@ -171,7 +157,7 @@ def unseal(path: Path, certificate: Path, private_key: Path) -> Dataset:
     try:
         holder = x509.load_pem_x509_certificate(certificate.read_bytes())
         key = load_pem_private_key(private_key.read_bytes(), None)
-        envelope = bytes(pydicom.dcmread(path)[SEALED].value[0][_CONTENT].value)
+        envelope = bytes(pydicom.dcmread(path)[SEALED].value[0][CONTENT].value)
         if not isinstance(key, RSAPrivateKey):
             raise _closed()
         content = pkcs7.pkcs7_decrypt_der(_trimmed(envelope), holder, key, [])

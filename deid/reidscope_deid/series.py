@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reidscope_deid.profile import Profile
     from reidscope_deid.sealing import Seal
 
-_CHUNK = 4 << 20  # bytes
+_CHUNK = 1 << 20  # bytes
 _MAPPED_FROM = 16 << 20  # bytes; larger files are mapped, not read, so that memory stays bounded
 
 

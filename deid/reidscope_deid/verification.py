@@ -20,7 +20,7 @@ from reidscope_deid.dates import is_year_only, is_zone
 from reidscope_deid.elements import MAX_DEPTH
 from reidscope_deid.options import CODE_MEANINGS, PIXEL_CODES
 from reidscope_deid.private import Blocks, is_creator
-from reidscope_deid.sealing import SEALED, is_sealed
+from reidscope_deid.sealed import SEALED, is_sealed
 from reidscope_deid.uids import REGISTERED, is_uid
 from reidscope_deid.words import is_clean, is_plain
 

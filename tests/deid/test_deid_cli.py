@@ -159,6 +159,7 @@ def test_explain_shows_every_profile_and_the_file_to_copy(command: Run) -> None:
         "basic-undated": "Dates are removed",
         "limited-data-set": "Dates stay as they are",
         "safe-harbor": "090Y",
+        "expert-determination": "k is 11 or more",
         "research-neuro": "whole weeks",
     }
     assert sentences.keys() == set(profile_names())
