@@ -219,7 +219,8 @@ def open_study(consortium: Consortium, people: int, epsilon: str, arms: str, anc
         "--constants", consortium.reference, "--out", draft, "--population", "synthetic people",
         "--title", "Faces in synthetic head scans", "--arms", arms, "--anchors", anchors,
         "--epsilon", epsilon, "--minimum-people", str(min(people, 20)),
-        "--minimum-sites", str(len(consortium.sites)), "--days", "1")  # fmt: skip
+        "--minimum-sites", str(len(consortium.sites)), "--days", "1",
+        "--home", consortium.coordinator)  # fmt: skip
     everyone = ",".join(str(people) for _ in consortium.sites)
     run(server, "study", "plan", draft, "--people", everyone, "--force")
     run(server, "study", "sign", draft, "--out", signed, "--home", consortium.coordinator)

@@ -13,7 +13,7 @@ from reidscope_protocols.envelope import sign_payload
 from reidscope_protocols.errors import InputError, RefusalError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
-from reidscope_protocols.study import Study
+from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
@@ -78,6 +78,10 @@ def new(
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="From now until the study closes.")
     ] = 90,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="This coordinator's: writes down where the sites' ledgers were seen."),
+    ] = None,
 ) -> None:
     """Write a draft: a study as it would be signed."""
     answers = Answers(
@@ -94,7 +98,11 @@ def new(
         minimum_sites=minimum_sites,
         days=days,
     )
-    study = draft(answers, read_constants(constants))
+    heads: tuple[SiteHead, ...] = ()
+    if home is not None:
+        seen = ask(home, "heads", {"sites": list(answers.sites)})["heads"]
+        heads = tuple(map(SiteHead.model_validate, seen))
+    study = draft(answers, read_constants(constants), heads)
     write_durably(out, study.payload(), mode=_PUBLIC)
     cells = len(study.joint_table.cells)
     say(f"draft of {study_id}: {cells} cells, epsilon {study.loss} at each site")

@@ -28,6 +28,7 @@ from reidscope_protocols.study import (
     FaceExperiment,
     FiveSafes,
     GalleryError,
+    SiteHead,
     Study,
     TableRequest,
 )
@@ -146,8 +147,18 @@ def read_constants(folder: Path) -> ConstantsFolder:
         ) from None
 
 
-def draft(answers: Answers, folder: ConstantsFolder) -> Study:
+def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...] = ()) -> Study:
     """Write a study down.
+
+    Parameters
+    ----------
+    answers : Answers
+        What a person decided.
+    folder : ConstantsFolder
+        The public files.
+    heads : tuple of SiteHead
+        Where the sites' ledgers stood when they were last seen: a site whose ledger lacks its head
+        has lost charges, and refuses.
 
     Raises
     ------
@@ -201,6 +212,7 @@ def draft(answers: Answers, folder: ConstantsFolder) -> Study:
             ),
             minimum_declared_people=answers.minimum_declared_people,
             minimum_sites=answers.minimum_sites,
+            ledger_heads=heads,
             opens_at=now,
             closes_at=closes,
         )

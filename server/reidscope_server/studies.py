@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ from reidscope_protocols.errors import (
 )
 from reidscope_protocols.keys import KeyRing, StatementKey
 from reidscope_protocols.statements import Decision, Receipt, Release
-from reidscope_protocols.study import Study
+from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.admission import (
     Approved,
@@ -283,6 +283,19 @@ class Studies:
             (study_sha256, site),
         ).fetchone()
         return row[0] if row else None
+
+    def heads(self, sites: Iterable[str]) -> tuple[SiteHead, ...]:
+        """Where each site's ledger stood when it was last seen; none before its first release."""
+        ring = KeyRing(own_keys(self._home))
+        found = []
+        for site in sorted(sites):
+            row = self._connection.execute(
+                "SELECT envelope FROM receipt WHERE site = ? ORDER BY counter DESC LIMIT 1", (site,)
+            ).fetchone()
+            if row is not None:
+                receipt = open_envelope(row[0], Receipt, ring, role=KeyRole.COORDINATOR).statement
+                found.append(SiteHead(site=site, ledger=receipt.ledger))
+        return tuple(found)
 
     def _write_receipt(self, release: Release, study: Opened[Study]) -> None:
         (last,) = self._connection.execute(

@@ -87,6 +87,11 @@ def _site_row(site: EnrolledSite) -> dict[str, str]:
     }
 
 
+def _heads(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
+    heads = coordinator.studies.heads(arguments["sites"])
+    return {"heads": [head.model_dump() for head in heads]}
+
+
 def _status(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
     study = coordinator.studies.find(arguments["study"])
     return {
@@ -111,6 +116,7 @@ _VERBS: Mapping[str, Callable[[Coordinator, Mapping[str, Any]], Answer]] = {
     "admit": _admit,
     "revoke": _revoke,
     "sites": _sites,
+    "heads": _heads,
     "open": _open,
     "collect": _collect,
     "status": _status,

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 
 from reidscope_deid.keys import SiteKey, load_key
 from reidscope_protocols.envelope import Opened, open_envelope
-from reidscope_protocols.errors import MalformedError
+from reidscope_protocols.errors import MalformedError, PolicyRefusalError
 from reidscope_protocols.keys import StatementKey
+from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Constant, Study
 from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
@@ -28,6 +30,7 @@ from reidscope_site.pinned import PinnedCoordinator
 from reidscope_site.snapshot import Snapshot
 from reidscope_site.store import connect, transaction
 from reidscope_site.studies import Studies, check_policy
+from reidscope_site.witness import Witness
 
 Progress = Callable[[int, int], None]
 
@@ -39,7 +42,8 @@ class Agent:
         self.home = home
         self.config = home.config()
         self.connection = connect(home.database)
-        self.ledger = Ledger(self.connection)
+        witness = Witness(Path(self.config.witness)) if self.config.witness else None
+        self.ledger = Ledger(self.connection, witness)
         self.journal = Journal(self.connection)
         self.outbox = Outbox(self.connection)
         self.snapshot = Snapshot(self.connection)
@@ -75,6 +79,7 @@ class Agent:
         """Approve, decline or withdraw a study."""
         study = self.studies.find(word)
         if verdict is Verdict.APPROVED:
+            self.check_heads(study.statement)
             check_policy(study.statement, self.policy, self.ledger)
         self.consent.decide(
             study,
@@ -143,6 +148,25 @@ class Agent:
                 envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR
             ).statement
             self.ledger.check_holds(receipt.ledger)
+
+    def check_heads(self, study: Study) -> None:
+        """Raise LedgerError if the ledger lacks a head that a study says was seen of this site."""
+        for seen in study.ledger_heads:
+            if seen.site == self.config.name:
+                self.ledger.check_holds(seen.ledger)
+
+    def adopt(self, role: str) -> PrivacyLoss:
+        """Go on with a ledger that its witness does not agree with; see `Ledger.adopt`."""
+        if role not in self.policy.roles:
+            raise PolicyRefusalError(
+                "the role",
+                got="one that the policy does not name",
+                expected="one of " + ", ".join(self.policy.roles),
+                do="have one of them do it",
+            )
+        loss = self.ledger.adopt(self.policy)
+        self.journal.write(Event.ADOPTED)
+        return loss
 
     def keep_constant(self, content: bytes, constant: Constant) -> None:
         """Keep a public constant that came from outside."""

@@ -64,6 +64,10 @@ def init(
         int, typer.Option(help="Size of the cohort, declared before any data is read.")
     ],
     home: HomeOption = _DEFAULT_HOME,
+    witness: Annotated[
+        Path | None,
+        typer.Option(help="File on another volume that remembers where the ledger stands."),
+    ] = None,
     population: Annotated[
         list[Population] | None, typer.Option(help="What studies may be about; repeatable.")
     ] = None,
@@ -80,6 +84,7 @@ def init(
         dicom=str(dicom.resolve()),
         photos=str(photos.resolve()),
         links=str(links.resolve()),
+        witness=str(witness.resolve()) if witness else "",
     )
     policy = Policy(
         declared_people=declared_people,
@@ -293,8 +298,21 @@ def _watch_for_stop(home: Path, event: threading.Event) -> None:
 
 
 @app.command()
-def ledger(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
+def ledger(
+    home: HomeOption = _DEFAULT_HOME,
+    *,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Go on without its witness: charge the worst case."),
+    ] = False,
+    role: Annotated[str, typer.Option(help="With --adopt: the role that decides.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Show who spent what, on which digest, and what is left, in odds too."""
+    if adopt:
+        charged = ask(home, "adopt", {"role": role})["charged"]
+        say(f"adopted; {charged} charged: what may have been spent unseen never comes back")
+        return
     answer = ask(home, "ledger", {})
     if as_json:
         show_json(answer)
@@ -304,7 +322,8 @@ def ledger(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None
     show_table("ledger", columns, rows)
     say(
         f"spent {answer['spent']} of {answer['lifetime_cap']}"
-        f" (odds at most {answer['odds']} times); the chain holds"
+        f" (odds at most {answer['odds']} times); the chain holds,"
+        f" {'and its witness agrees' if answer['witnessed'] else 'without a witness'}"
     )
 
 

@@ -42,12 +42,16 @@ class SiteConfig(_File):
     dicom, photos, links : str
         Folder of DICOM files, folder of photos, and the CSV file (`patient_id,photo`) that says
         whose photo is whose.
+    witness : str
+        File, on another volume than the home, that remembers where the ledger stands; without one
+        nothing but studies of synthetic people is released.
     """
 
     name: SiteName
     dicom: str
     photos: str
     links: str
+    witness: str = ""
 
 
 class Policy(_File):

@@ -27,6 +27,7 @@ class Event(StrEnum):
     REFUSED = "refused"
     SENT = "release handed to Flower"
     EXPORTED = "exported"
+    ADOPTED = "ledger adopted"
     RECEIPT = "receipt received"
     SERVING = "agent started"
     STOPPED = "agent stopped"

@@ -24,7 +24,9 @@ from reidscope_protocols.errors import BudgetExhaustedError, LedgerError, Outcom
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.statements import LedgerHead
 from reidscope_site.config import Policy
+from reidscope_site.instance import Instance
 from reidscope_site.store import transaction
+from reidscope_site.witness import Seen, Witness
 
 _GENESIS = "0" * 64
 _SALT_BYTES = 32
@@ -67,8 +69,15 @@ class LedgerEntry:
 class Ledger:
     """The ledger inside one open database."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, witness: Witness | None = None) -> None:
         self._connection = connection
+        self._witness = witness
+        self._instance = Instance(connection)
+
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether a second file remembers where this ledger stands."""
+        return self._witness is not None
 
     def entries(self) -> Iterator[LedgerEntry]:
         """Every entry, oldest first."""
@@ -94,7 +103,13 @@ class Ledger:
             )
 
     def check(self) -> None:
-        """Raise LedgerError unless the chain holds from its first entry to its last."""
+        """Raise LedgerError unless the chain holds and stands where its witness saw it."""
+        self._check_chain()
+        if self._witness is not None:
+            self._instance.check()
+            self._witness.check(self._instance.id, self.head())
+
+    def _check_chain(self) -> None:
         head = _GENESIS
         for expected, entry in enumerate(self.entries(), start=1):
             if entry.sequence != expected or entry.head != entry.chained_to(head):
@@ -177,7 +192,53 @@ class Ledger:
                     do="count it as lost: it is never drawn again",
                 )
             self.check_budget(loss, policy)
-            return self._append("charged", study_sha256, table, loss, digest="")
+            head = self._append("charged", study_sha256, table, loss, digest="")
+        self._confirm()
+        return head
+
+    def adopt(self, policy: Policy) -> PrivacyLoss:
+        """Go on with this ledger though its witness does not agree, and charge the worst case.
+
+        Returns
+        -------
+        PrivacyLoss
+            What was charged: what the witness knows to be spent beyond this ledger; everything
+            that is left where there is no witness of it.
+
+        Raises
+        ------
+        LedgerError
+            The chain is broken, or site.toml names no witness.
+        """
+        witness = self._witness
+        if witness is None:
+            raise LedgerError(
+                "ledger",
+                got="no witness to adopt without",
+                expected="a witness in site.toml",
+                do="add one: witness = FILE, on another volume",
+            )
+        with transaction(self._connection):
+            self._check_chain()
+            left = max(0, policy.lifetime_cap.nano - self.spent().nano)
+            seen = _read_or_none(witness)
+            if seen is not None and seen.allows(self._instance.id, self.head()):
+                left = 0
+            elif seen is not None and seen.instance == self._instance.id:
+                newer = seen.current.sequence > self.head().sequence
+                left = max(0, seen.spent_nano - self.spent().nano) if newer else left
+            loss = PrivacyLoss(left)
+            number = self.head().sequence + 1
+            self._instance.settle()
+            self._append("charged", _GENESIS, f"adopted {number}", loss, digest="")
+        self._confirm()
+        return loss
+
+    def _confirm(self) -> None:
+        """Tell the witness where the ledger stands now; another thread's entry may follow ours."""
+        if self._witness is not None:
+            with transaction(self._connection):
+                self._witness.confirm(self._instance.id, self.head(), self.spent())
 
     def store(self, study_sha256: str, table: str, envelope: bytes) -> None:
         """Keep a release for ever; the ledger notes its sha256."""
@@ -188,6 +249,7 @@ class Ledger:
             )
             digest = hashlib.sha256(envelope).hexdigest()
             self._append("stored", study_sha256, table, PrivacyLoss(0), digest=digest)
+        self._confirm()
 
     def stored(self, study_sha256: str) -> bytes | None:
         """Return the release's bytes, exactly as they were stored."""
@@ -240,6 +302,10 @@ class Ledger:
             head="",
         )
         head = entry.chained_to(last.head)
+        if self._witness is not None:
+            new = LedgerHead(sequence=entry.sequence, head=head)
+            spent = PrivacyLoss(self.spent().nano + loss.nano)
+            self._witness.announce(self._instance.id, last, new, spent)
         self._connection.execute(
             "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -255,6 +321,13 @@ class Ledger:
             ),
         )
         return LedgerHead(sequence=entry.sequence, head=head)
+
+
+def _read_or_none(witness: Witness) -> Seen | None:
+    try:
+        return witness.read()
+    except LedgerError:
+        return None  # adopting is for exactly this
 
 
 def _broken(entry: int) -> LedgerError:

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS ledger (
   written_at TEXT NOT NULL, head TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS one_charge_a_table
   ON ledger (study_sha256, table_name) WHERE kind = 'charged';
+CREATE TABLE IF NOT EXISTS instance (
+  only INTEGER PRIMARY KEY CHECK (only = 1), id TEXT NOT NULL, place TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS released (study_sha256 TEXT PRIMARY KEY, envelope BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS receipt (counter INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (

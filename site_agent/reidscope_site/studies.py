@@ -14,6 +14,9 @@ from reidscope_site.config import Policy
 from reidscope_site.ledger import Ledger
 from reidscope_site.store import transaction
 
+_NOBODY = "synthetic people"
+"""The population of demonstrations: nobody can be harmed by an older ledger."""
+
 
 class Studies:
     """The studies inside one open database."""
@@ -99,5 +102,12 @@ def check_policy(study: Study, policy: Policy, ledger: Ledger) -> None:
             got=str(policy.declared_people),
             expected=f"at least {study.minimum_declared_people}",
             do="decline: the study asks for larger sites",
+        )
+    if study.population != _NOBODY and not ledger.is_witnessed:
+        raise PolicyRefusalError(
+            "the ledger",
+            got="one without a witness",
+            expected="a witness on another volume, for every study of people",
+            do="add to site.toml: witness = FILE",
         )
     ledger.check_budget(study.loss, policy)

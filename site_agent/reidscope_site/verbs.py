@@ -94,6 +94,7 @@ def _ledger(agent: Agent, _: Mapping[str, Any]) -> Answer:
         "lifetime_cap": agent.policy.epsilon_lifetime,
         "odds": round(spent.odds, 2),
         "head": agent.ledger.head().model_dump(),
+        "witnessed": agent.ledger.is_witnessed,
         "entries": [
             {
                 "sequence": entry.sequence,
@@ -107,6 +108,10 @@ def _ledger(agent: Agent, _: Mapping[str, Any]) -> Answer:
             for entry in agent.ledger.entries()
         ],
     }
+
+
+def _adopt(agent: Agent, arguments: Mapping[str, Any]) -> Answer:
+    return {"charged": str(agent.adopt(arguments["role"]))}
 
 
 def _journal(agent: Agent, _: Mapping[str, Any]) -> Answer:
@@ -140,6 +145,7 @@ _VERBS: Mapping[str, Callable[[Agent, Mapping[str, Any]], Answer]] = {
     "decide": _decide,
     "preview": _preview,
     "ledger": _ledger,
+    "adopt": _adopt,
     "journal": _journal,
     "export": _export,
     "import": _import,

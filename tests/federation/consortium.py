@@ -132,7 +132,7 @@ def open_study(made: Consortium, study_id: str = "faces") -> str:
     ok(command("reidscope-server", "study", "new", "--id", study_id, "--sites", ",".join(SITES),
                "--constants", REFERENCE, "--out", draft, "--population", "synthetic people",
                "--arms", "blur,quickshear", "--minimum-people", PEOPLE,
-               "--minimum-sites", 2))  # fmt: skip
+               "--minimum-sites", 2, "--home", made.home("coordinator")))  # fmt: skip
     home = made.home("coordinator")
     ok(command("reidscope-server", "study", "sign", draft, "--out", signed, "--home", home))
     said = ok(command("reidscope-server", "study", "open", signed, "--constants", REFERENCE,

@@ -200,6 +200,8 @@ def test_receipts_name_the_head_and_their_counter_grows_over_studies(
     assert [receipt.ledger.sequence for receipt in receipts] == [1, 2, 3]
     assert {receipt.audience for receipt in receipts} == {("north",)}
     assert coordinator.studies.receipts_for("south") == ()
+    (latest,) = coordinator.studies.heads(["south", "north"])
+    assert (latest.site, latest.ledger.sequence) == ("north", 3)
 
 
 def test_the_later_decision_wins_and_an_older_one_is_a_replay(

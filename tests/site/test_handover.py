@@ -20,13 +20,14 @@ from reidscope_protocols.errors import (
     LedgerError,
     MalformedError,
     NotReadyError,
+    PolicyRefusalError,
     ReidscopeError,
     UnreachableError,
     WrongAudienceError,
 )
 from reidscope_protocols.keys import KeyRing, StatementKey
 from reidscope_protocols.statements import LedgerHead, Release
-from reidscope_protocols.study import Constant, Study
+from reidscope_protocols.study import Constant, SiteHead, Study
 from reidscope_protocols.vocabulary import ConstantRole, DecisionReason, KeyRole, Verdict
 from reidscope_protocols.wire import RELEASE_FRAME, pad
 from reidscope_site.agent import Agent
@@ -38,6 +39,7 @@ from reidscope_site.portable import export_statements, import_file
 from reidscope_site.preview import preview
 from reidscope_site.release import release
 from reidscope_site.serve import exchange
+from reidscope_site.studies import check_policy
 
 ROLE = "data protection officer"
 MakeStudy = Callable[..., Study]
@@ -172,6 +174,31 @@ def test_a_receipt_is_kept_if_its_counter_grows_and_its_head_is_ours(
     with pytest.raises(BadSignatureError):
         agent.take_receipt(coordinator.receipt(evaluated.sha256, head))
     agent.check_receipts()
+
+
+def test_a_study_that_names_a_head_which_the_ledger_lacks_is_not_approved(
+    agent: Agent, coordinator: Any, make_study: MakeStudy
+) -> None:
+    lost = SiteHead(site="north", ledger=LedgerHead(sequence=2, head="ab" * 32))
+    study = coordinator.opened(make_study(ledger_heads=(lost,)))
+    agent.studies.receive(coordinator.sign(study.statement))
+    with pytest.raises(LedgerError, match="without the head"):
+        agent.decide(
+            study.sha256,
+            Verdict.APPROVED,
+            role="data protection officer",
+            reason=DecisionReason.REVIEWED,
+        )
+    other = SiteHead(site="south", ledger=lost.ledger)
+    agent.check_heads(coordinator.opened(make_study(ledger_heads=(other,))).statement)
+
+
+def test_a_study_of_people_is_not_approved_without_a_witness(
+    agent: Agent, coordinator: Any, make_study: MakeStudy
+) -> None:
+    study = coordinator.opened(make_study(population="volunteers")).statement
+    with pytest.raises(PolicyRefusalError, match="without a witness"):
+        check_policy(study, agent.policy, agent.ledger)
 
 
 def test_plain_words_say_everything_that_the_study_binds(

@@ -6,9 +6,13 @@ One picture at a time, one thread, nothing kept: embedding people in batches mov
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Self
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# ONNX Runtime reads the switch above when it is imported, and keeps a device number without it.
 import numpy as np
 import onnx
 import onnxruntime
