@@ -5,7 +5,7 @@
 Between announcing and confirming, the ledger may stand where it stood or where it was going; at any
 other time, at one place alone. Whoever restores an older database and forgets the witness is
 refused; whoever restores both together, and has the coordinator on their side, is not noticed
-(docs/privacy.md, "What is not protected").
+(docs/privacy.md, "What is NOT protected").
 """
 
 from __future__ import annotations
