@@ -20,7 +20,7 @@ from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.rehearsal import Rehearsal
 from reidscope_protocols.errors import NoDicomError, NoUsablePeopleError
 from reidscope_site.agent import Agent, Progress
-from reidscope_site.face.volume import SeriesProblem, read_slice_header, series_problem
+from reidscope_site.face.geometry import SeriesProblem, read_slice_header, series_problem
 from reidscope_site.journal import Event
 from reidscope_site.snapshot import Person
 from reidscope_site.sources.dicom_folder import (

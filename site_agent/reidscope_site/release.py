@@ -137,11 +137,13 @@ def release(
     counter = noisy_counter(len(table.cells), table.loss)
     everybody = outcomes.all()  # before the charge: what cannot be opened costs nothing
     head = ledger.charge(study.sha256, table.table, counter.loss, policy)
-    now = datetime.now(UTC)
+    # To the day: how long a site took to measure grows with its people.
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    issued = max(today, study.statement.opens_at)
     statement = Release(
         audience=(COORDINATOR,),
-        issued_at=now,
-        not_after=now + timedelta(days=_RELEASE_DAYS),
+        issued_at=issued,
+        not_after=issued + timedelta(days=_RELEASE_DAYS),
         study_sha256=study.sha256,
         site=site,
         tables=(

@@ -14,15 +14,17 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reidscope_deid.keys import load_key
 from reidscope_protocols.cells import JointCells
 from reidscope_protocols.errors import OutcomeMissingError, ReidscopeError
-from reidscope_site.experiments.face import FaceStudy, evaluate
-from reidscope_site.face.evaluate import load_constants
 from reidscope_site.isolation import close_network, end_with_parent
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person
+
+if TYPE_CHECKING:
+    from reidscope_site.experiments.face import FaceStudy
 
 _PERSON_SECONDS = 900
 _TRIES = 2
@@ -124,6 +126,10 @@ def _load(task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     close_network()
+    # Image libraries take 250 MB, which an agent that waits can do without: the child loads them.
+    from reidscope_site.experiments.face import FaceStudy  # noqa: PLC0415 - said above
+    from reidscope_site.face.evaluate import load_constants  # noqa: PLC0415 - said above
+
     constants = load_constants(
         task.gallery,
         task.calibration,
@@ -145,4 +151,6 @@ def _load(task: Task) -> None:
 
 def _evaluate(person: Person) -> int:
     """Run in the child: back to the parent goes the cell's number alone."""
+    from reidscope_site.experiments.face import evaluate  # noqa: PLC0415 - as in _load
+
     return evaluate(person, _LOADED[0]).cell

@@ -201,6 +201,13 @@ def test_a_release_says_what_it_cost_and_where_the_ledger_stood(
     assert said.study_sha256 == evaluated.sha256
 
 
+def test_a_release_says_its_day_and_not_its_hour(agent: Agent, evaluated: Opened[Study]) -> None:
+    said = opened(agent, released(agent, evaluated), evaluated)
+    opens = evaluated.statement.opens_at
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    assert said.issued_at == max(midnight, opens)
+
+
 def test_outcomes_are_gone_once_they_were_released_from_the_disk_too(
     agent: Agent, evaluated: Opened[Study]
 ) -> None:
