@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 CODE = """
-import json, resource, sys
+import json, pathlib, sys
 import reidscope_site.indexing, reidscope_site.serve, reidscope_site.verbs
 heavy = [name for name in ("torch", "cv2", "onnxruntime", "skimage") if name in sys.modules]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+said = pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+peak = int(said) // 1024
 print(json.dumps([heavy, peak]))
 """
 
