@@ -123,3 +123,13 @@ def found_in(label: str, *, arm: str, gallery_size: int) -> bool:
 def weights(labels: Sequence[str], *, arm: str, gallery_size: int) -> tuple[int, ...]:
     """Weight of each cell, 0 or 1, in the rate of people found in `arm` at `gallery_size`."""
     return tuple(int(found_in(label, arm=arm, gallery_size=gallery_size)) for label in labels)
+
+
+def weights_of_any(
+    labels: Sequence[str], *, arms: Sequence[str], gallery_size: int
+) -> tuple[int, ...]:
+    """Weight of each cell, 0 or 1, in the rate of people found in at least one of `arms`."""
+    return tuple(
+        int(any(found_in(label, arm=arm, gallery_size=gallery_size) for arm in arms))
+        for label in labels
+    )

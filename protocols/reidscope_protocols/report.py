@@ -153,6 +153,7 @@ class Report(Statement):
     sites: tuple[ReportedSite, ...]
     tables: tuple[ReportedTable, ...]
     identification: tuple[Identification, ...]
+    after_any: tuple[Identification, ...] = ()
     by_site: tuple[SiteIdentification, ...]
     influence: tuple[Influence, ...]
     acquired: tuple[Acquired, ...]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reidscope_protocols.cells import NOT_ACQUIRED, weights
+from reidscope_protocols.cells import NOT_ACQUIRED, weights, weights_of_any
 from reidscope_protocols.report import (
     Acquired,
     Comparison,
@@ -31,6 +31,7 @@ from reidscope_server.intervals import (
 )
 from reidscope_server.pooling import Pooled, pool
 
+ANY_DEFACER = "any defacer"
 _PPM = 1_000_000
 _DIGITS = 6
 
@@ -75,6 +76,35 @@ def identification(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
             **_share(found(study, pooled, arm=arm, gallery_size=size)),
         )
         for arm, size in read_points(study)
+    )
+
+
+def after_any(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
+    """Estimate the share of people whom at least one of several defacers leaves to be found.
+
+    An attacker who may choose among differently defaced copies of a scan finds them. Empty below
+    two defacers.
+    """
+    defacers = study.experiment.arms[1:]
+    if len(defacers) < 2:  # noqa: PLR2004 (one defacer is a rate of its own)
+        return ()
+    size = study.experiment.anchors[0]
+    weighed = Weighed.of(
+        pooled.counts,
+        weights_of_any(pooled.cells, arms=defacers, gallery_size=size),
+        noise_variance=pooled.noise_variance,
+        gallery_sd=gallery_sd(study, size),
+    )
+    return (
+        Identification(
+            experiment=JOINT_TABLE,
+            arm=ANY_DEFACER,
+            attacker=study.experiment.attacker,
+            gallery_size=size,
+            rank=1,
+            basis="measured",
+            **_share(weighed),
+        ),
     )
 
 

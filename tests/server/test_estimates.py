@@ -24,6 +24,7 @@ from reidscope_protocols.study import (
 from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_server.estimates import (
     acquired,
+    after_any,
     by_site,
     comparisons,
     identification,
@@ -135,6 +136,31 @@ def test_a_comparison_is_arm_minus_unmodified_on_the_same_people() -> None:
     assert quickshear.difference == 0
     # nobody changed: the paired interval is far narrower than the rates' own
     assert quickshear.high - quickshear.low < 0.1
+
+
+def test_whom_any_defacer_leaves_to_be_found_is_counted_once() -> None:
+    study = a_study()
+    counts = [0] * len(CELLS)
+    counts[CELLS.index(100, {"blur": True, "quickshear": True})] = 10
+    counts[CELLS.index(100, {"blur": True, "quickshear": False})] = 20
+    counts[CELLS.index(100, {"blur": False, "quickshear": True})] = 5
+    counts[CELLS.index(100, {"blur": False, "quickshear": False})] = 60
+    counts[CELLS.not_acquired] = 5
+    (row,) = after_any(study, pool(study, [a_release("a", tuple(counts))]))
+    assert (row.arm, row.gallery_size, row.rate) == ("any defacer", 100, 0.35)
+    assert row.low < 0.35 < row.high
+
+
+@given(st.lists(st.integers(-5, 60), min_size=len(CELLS), max_size=len(CELLS)))
+def test_any_defacer_leaves_no_fewer_than_each_of_them(counts: list[int]) -> None:
+    study = a_study()
+    positive = [max(0, count) for count in counts]
+    if not sum(positive):
+        return
+    pooled = pool(study, [a_release("a", tuple(positive))])
+    (together,) = after_any(study, pooled)
+    alone = [row.rate for row in identification(study, pooled) if row.arm != "unmodified"]
+    assert together.rate >= max(alone) - 1e-6
 
 
 def test_sites_with_different_epsilons_add_their_variances() -> None:

@@ -29,6 +29,7 @@ from reidscope_protocols.vocabulary import KeyRole, Verdict
 from reidscope_server.admission import AsAsked, OfThisStudy, admit
 from reidscope_server.estimates import (
     acquired,
+    after_any,
     by_site,
     comparisons,
     identification,
@@ -142,6 +143,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             ),
         ),
         identification=identification(said, pooled),
+        after_any=after_any(said, pooled),
         by_site=by_site(said, signed),
         influence=influence(said, signed),
         acquired=(acquired(pooled),),

@@ -21,6 +21,7 @@ def sheets(report: Report) -> dict[str, bytes]:
     """
     return {
         "identification.csv": _records(Identification, report.identification),
+        "after_any.csv": _records(Identification, report.after_any),
         "by_site.csv": _records(SiteIdentification, report.by_site),
         "comparisons.csv": _records(Comparison, report.comparisons),
         "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),

@@ -134,6 +134,7 @@ def verify_report(
             len(rows)
             for rows in (
                 report.identification,
+                report.after_any,
                 report.by_site,
                 report.acquired,
                 report.comparisons,

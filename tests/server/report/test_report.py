@@ -120,6 +120,7 @@ def test_the_folder_is_whole_and_readable_by_all(folder: Path) -> None:
         "report.dsse.json",
         "index.html",
         "identification.csv",
+        "after_any.csv",
         "by_site.csv",
         "comparisons.csv",
         "tables.csv",
