@@ -89,7 +89,10 @@ def find_defacer(name: str) -> SeriesDefacer:
     """
     found: dict[str, SeriesDefacer] = {}
     for point in entry_points(group=GROUP):
-        found |= point.load()()
+        try:
+            found |= point.load()()
+        except ImportError:
+            continue  # registered by an installation without the extra that it needs
     if name not in found:
         raise UnsupportedError(
             "--deface",

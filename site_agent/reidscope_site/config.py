@@ -74,7 +74,7 @@ class Policy(_File):
     epsilon_per_study: _Decimal = "2"
     epsilon_lifetime: _Decimal = "4"
     populations: tuple[Line, ...] = ("patients", "volunteers", "synthetic people")
-    arms: tuple[ArmName, ...] = ("unmodified", "blur", "quickshear")
+    arms: tuple[ArmName, ...] = ("unmodified", "blur", "facemask", "quickshear")
     roles: tuple[Line, ...] = ("data protection officer",)
 
     @property
