@@ -115,3 +115,11 @@ def test_what_cannot_be_done_is_one_line_with_a_number_and_no_cell(
     assert "\n" not in str(caught.value)
     assert CANARY not in str(caught.value)
     assert not (table.parent / "out.csv").exists()
+
+
+def test_a_column_in_which_nobody_shares_a_value_is_taken_for_a_name(tmp_path: Path) -> None:
+    rows = [f"{CANARY}{n},{n % 3},x{n % 2}" for n in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(["who,grade,hand", *rows]) + "\n")
+    said = run("plan", tmp_path / "table.csv")
+    roles = [line for line in said.splitlines() if line.startswith("role")]
+    assert roles == ['role = "direct"', 'role = "quasi"', 'role = "quasi"']

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOKED_AT = 1000  # rows
+_ALL_DIFFERENT = 20  # rows from which a column without a repeat is no coincidence
 _DATES = 0.95  # share of cells that must be dates (or numbers) for the column to be
 _DIRECT = re.compile(
     r"(?<![a-z])(id|mrn|ssn|nhs|uid|guid|uuid|pseudonym|accession)(?![a-z])|name|phone|fax|e-?mail"
-    r"|patient.?id|patient.?no|subject.?id|passport|insurance|account|address|url|street|comment"
+    r"|patient.?id|patient.?no|subject|participant|passport|insurance|account|address|url|street|comment"
 )
 _SENSITIVE = re.compile(r"diagnos|disease|condition|outcome|result|icd|income|salary|hiv|therapy")
 _POSTAL = re.compile(r"zip|postal|post.?code|plz")
@@ -102,6 +103,8 @@ def _guess(name: str, cells: list[str]) -> tuple[str, str, str]:
     if numbers:
         of_age = "widths = [5, 10, 20, 40]\ntop = 90\n"
         return "quasi", "number", of_age if "age" in name else "widths = [1, 5, 10, 50, 100]\n"
+    if len(cells) >= _ALL_DIFFERENT and len(set(cells)) == len(cells):
+        return "direct", "category", ""  # nobody shares theirs with anybody
     return "quasi", "category", '# tree = "tree.csv"  # leaf,parent,its parent: a line each\n'
 
 
