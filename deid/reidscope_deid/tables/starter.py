@@ -98,13 +98,13 @@ def _guess(name: str, cells: list[str]) -> tuple[str, str, str]:
         return "quasi", "date", 'steps = ["month", "quarter", "year", "5 years"]\n'
     if _SENSITIVE.search(name):
         return "sensitive", "number" if numbers else "category", ""
-    if _DIRECT.search(name):
+    # In text that nobody shares with anybody stand names and numbers of people.
+    unshared = len(cells) >= _ALL_DIFFERENT and len(set(cells)) == len(cells) and not numbers
+    if _DIRECT.search(name) or unshared:
         return "direct", "category", ""
     if numbers:
         of_age = "widths = [5, 10, 20, 40]\ntop = 90\n"
         return "quasi", "number", of_age if "age" in name else "widths = [1, 5, 10, 50, 100]\n"
-    if len(cells) >= _ALL_DIFFERENT and len(set(cells)) == len(cells):
-        return "direct", "category", ""  # nobody shares theirs with anybody
     return "quasi", "category", '# tree = "tree.csv"  # leaf,parent,its parent: a line each\n'
 
 
