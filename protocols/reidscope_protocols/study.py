@@ -138,6 +138,9 @@ class Study(Statement):
     ----------
     opens_at, closes_at : datetime
         UTC; releases are collected between the two.
+    answers_from : datetime or None
+        Until then every site that approved says that it is working, however soon it was done: how
+        long a site measures grows with its people.
     minimum_declared_people : int
         Compared with the size that the site DECLARED in its policy, never with a true count.
     minimum_sites : int
@@ -159,6 +162,7 @@ class Study(Statement):
     minimum_sites: int = Field(ge=1)
     opens_at: Moment
     closes_at: Moment
+    answers_from: Moment | None = None
     ledger_heads: tuple[SiteHead, ...] = ()
 
     @model_validator(mode="after")
@@ -169,6 +173,10 @@ class Study(Statement):
             raise ValueError(message)
         if not self.issued_at <= self.opens_at < self.closes_at <= self.not_after:
             message = "issued_at <= opens_at < closes_at <= not_after must hold"
+            raise ValueError(message)
+        answers = self.answers_from or self.opens_at
+        if not self.opens_at <= answers < self.closes_at:
+            message = "opens_at <= answers_from < closes_at must hold"
             raise ValueError(message)
         roles = [constant.role for constant in self.constants]
         if sorted(roles) != sorted(ConstantRole):

@@ -78,6 +78,10 @@ def new(
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="From now until the study closes.")
     ] = 90,
+    answers_after: Annotated[
+        int,
+        typer.Option(min=0, help="Hours from now until sites answer, however soon they are done."),
+    ] = 0,
     home: Annotated[
         Path | None,
         typer.Option(help="This coordinator's: writes down where the sites' ledgers were seen."),
@@ -97,6 +101,7 @@ def new(
         minimum_declared_people=minimum_people,
         minimum_sites=minimum_sites,
         days=days,
+        answers_after_hours=answers_after,
     )
     heads: tuple[SiteHead, ...] = ()
     if home is not None:

@@ -54,6 +54,8 @@ class Answers:
         Who the faces of the public gallery are of, in a line.
     days : int
         From now until it closes.
+    answers_after_hours : int
+        From now until sites answer, however soon they are done; 0 for at once.
     """
 
     study_id: str
@@ -68,6 +70,7 @@ class Answers:
     minimum_declared_people: int
     minimum_sites: int
     days: int
+    answers_after_hours: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +218,9 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             ledger_heads=heads,
             opens_at=now,
             closes_at=closes,
+            answers_from=now + timedelta(hours=answers.answers_after_hours)
+            if answers.answers_after_hours
+            else None,
         )
     except ValidationError as error:
         raise malformed("study", error) from None

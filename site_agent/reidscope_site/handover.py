@@ -34,19 +34,30 @@ def answer_for(agent: Agent, study_sha256: Sha256) -> bytes:
     -------
     A stored release, byte for byte, or a constant word (docs/privacy.md, "The wire").
     """
+    held = _is_held(agent, study_sha256)
     stored = agent.ledger.stored(study_sha256)
-    if stored is not None:
+    if stored is not None and not held:
         agent.journal.write(Event.SENT, study_sha256)
         return RELEASE + stored
-    return WORD + _word(agent, study_sha256).encode()
+    return WORD + _word(agent, study_sha256, held=held).encode()
 
 
-def _word(agent: Agent, study_sha256: str) -> Word:
+def _is_held(agent: Agent, study_sha256: str) -> bool:
+    """Whether the study's own clock says that nobody answers yet."""
+    now = datetime.now(UTC)
+    return any(
+        study.sha256 == study_sha256 and now < (study.statement.answers_from or now)
+        for study in agent.studies.every()
+    )
+
+
+def _word(agent: Agent, study_sha256: str, *, held: bool) -> Word:
     if all(study.sha256 != study_sha256 for study in agent.studies.every()):
         return Word.UNKNOWN
     if agent.ledger.charged(study_sha256):
         # LOST is final for the coordinator: not while the release may be just being signed.
-        return Word.WORKING if agent.ledger.in_hand(study_sha256, datetime.now(UTC)) else Word.LOST
+        young = agent.ledger.in_hand(study_sha256, datetime.now(UTC))
+        return Word.WORKING if held or young else Word.LOST
     verdict = agent.consent.verdict(study_sha256)
     if verdict is None:
         return Word.UNDECIDED

@@ -37,6 +37,8 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield f"signed by     {study.signer.public}"
     yield f"question      {said.question}"
     yield f"open          {said.opens_at:%Y-%m-%d %H:%M} to {said.closes_at:%Y-%m-%d %H:%M} UTC"
+    if said.answers_from is not None:
+        yield f"answers from  {said.answers_from:%Y-%m-%d %H:%M} UTC, however soon a site is done"
     yield f"sites         {', '.join(said.audience)}"
     yield ""
     yield "The Five Safes"

@@ -39,6 +39,7 @@ from reidscope_site.portable import export_statements, import_file
 from reidscope_site.preview import preview
 from reidscope_site.release import release
 from reidscope_site.serve import exchange
+from reidscope_site.snapshot import Person
 from reidscope_site.studies import check_policy
 
 ROLE = "data protection officer"
@@ -199,6 +200,42 @@ def test_a_study_of_people_is_not_approved_without_a_witness(
     study = coordinator.opened(make_study(population="volunteers")).statement
     with pytest.raises(PolicyRefusalError, match="without a witness"):
         check_policy(study, agent.policy, agent.ledger)
+
+
+def test_nobody_answers_before_the_studys_own_hour(
+    agent: Agent, coordinator: Any, make_study: MakeStudy, people: tuple[Person, ...]
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=3)
+    study = coordinator.opened(make_study(answers_from=later))
+    agent.studies.receive(coordinator.sign(study.statement))
+    assert answer_for(agent, study.sha256) == b"Nundecided"
+    agent.snapshot.freeze(people, agent.site_key)
+    agent.decide(
+        study.sha256,
+        Verdict.APPROVED,
+        role="data protection officer",
+        reason=DecisionReason.REVIEWED,
+    )
+    assert answer_for(agent, study.sha256) == b"Nworking"
+    agent.ledger.charge(study.sha256, "face-joint", study.statement.loss, agent.policy)
+    agent.ledger.store(study.sha256, "face-joint", b"the envelope")
+    assert answer_for(agent, study.sha256) == b"Nworking"
+    assert any(
+        "answers from" in line for line in explain(study, agent.policy, study.statement.loss)
+    )
+
+
+def test_after_the_studys_hour_the_answer_is_what_was_stored(
+    agent: Agent, coordinator: Any, make_study: MakeStudy
+) -> None:
+    opened = datetime.now(UTC) - timedelta(minutes=1)
+    study = coordinator.opened(
+        make_study(issued_at=opened, opens_at=opened, answers_from=opened + timedelta(seconds=1))
+    )
+    agent.studies.receive(coordinator.sign(study.statement))
+    agent.ledger.charge(study.sha256, "face-joint", study.statement.loss, agent.policy)
+    agent.ledger.store(study.sha256, "face-joint", b"the envelope")
+    assert answer_for(agent, study.sha256) == b"Rthe envelope"
 
 
 def test_plain_words_say_everything_that_the_study_binds(
