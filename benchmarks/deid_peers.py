@@ -239,7 +239,7 @@ def speed(tool: Tool, sources: list[Path], files: int) -> tuple[str, str]:
 
 def leaks(tool: Tool, folder: Path) -> str:
     """Tokens that survive, a transfer syntax; ``*`` where dates that are none had to go first."""
-    corpus = _corpus()
+    corpus = planted_corpus()
     cells = []
     for number, syntax in enumerate(SYNTAXES.values()):
         content, tokens = corpus.planted(syntax)
@@ -255,19 +255,22 @@ def leaks(tool: Tool, folder: Path) -> str:
                 return "-"
             written = [path for path in out.rglob("*") if path.is_file()]
             if written:
-                cells.append(mark + _survivors(written[0], one, tokens))
+                surviving, planted = survivors(written[0], one, tokens)
+                cells.append(f"{mark}{len(surviving)}/{planted}")
                 break
         else:
             cells.append("refused")
     return "  ".join(f"{cell:>10}" for cell in cells)
 
 
-def _survivors(path: Path, original: bytes, tokens: dict[bytes, str]) -> str:
+def survivors(path: Path, original: bytes, tokens: dict[bytes, str]) -> tuple[set[bytes], int]:
+    """Tokens of the original that stand in an output, and how many the original holds."""
     plain = _inflated(path)
     with tempfile.NamedTemporaryFile() as kept:
         Path(kept.name).write_bytes(original)
-        planted = [token for token in tokens if token in _inflated(Path(kept.name))]
-    return f"{sum(token in plain for token in planted)}/{len(planted)}"
+        before = _inflated(Path(kept.name))
+    planted = {token for token in tokens if token in before}
+    return {token for token in planted if token in plain}, len(planted)
 
 
 def _inflated(path: Path) -> bytes:
@@ -277,7 +280,8 @@ def _inflated(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def _corpus() -> ModuleType:
+def planted_corpus() -> ModuleType:
+    """Load the module of the tests that plants identifiers."""
     path = Path(__file__).parents[1] / "tests" / "deid" / "conftest.py"
     spec = importlib.util.spec_from_file_location("planted_corpus", path)
     # Safety: a file of this project.

@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reidscope_deid.reasons import Reason
 from reidscope_deid.uids import REGISTERED
 
 if TYPE_CHECKING:
@@ -101,6 +102,28 @@ class KeptAttribute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What classes of one kind (reports, presentation states ...) keep besides, and keep not.
+
+    Attributes
+    ----------
+    attributes : mapping
+        By tag.
+    content : frozenset of int
+        Sequences of content items, judged item by item.
+    cleaned : frozenset of int
+        Texts, kept only where descriptors are cleaned.
+    dropped : frozenset of int
+        What goes whatever the table leaves of it.
+    """
+
+    attributes: Mapping[int, KeptAttribute]
+    content: frozenset[int]
+    cleaned: frozenset[int]
+    dropped: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllowList:
     """What is kept.
 
@@ -110,10 +133,19 @@ class AllowList:
         By tag.
     sop_classes : mapping
         Whether burned-in text is likely, by UID of the classes that are taken.
+    kinds : mapping
+        By name.
+    kind_of : mapping
+        Kind by UID of the class; images have none.
+    left_out : mapping
+        Why a class is left out, by UID; of those that are not, and not taken, nobody has said.
     """
 
     attributes: Mapping[int, KeptAttribute]
     sop_classes: Mapping[bytes, bool]
+    kinds: Mapping[str, Kind]
+    kind_of: Mapping[bytes, str]
+    left_out: Mapping[bytes, Reason]
 
 
 @cache
@@ -127,7 +159,27 @@ def load_allow_list() -> AllowList:
             row["uid"].encode("ascii"): row["burned_in_text_likely"]
             for row in document["sop_classes"]
         },
+        kinds={name: _kind(row) for name, row in document["kinds"].items()},
+        kind_of={
+            row["uid"].encode("ascii"): row["kind"]
+            for row in document["sop_classes"]
+            if "kind" in row
+        },
+        left_out={
+            uid.encode("ascii"): Reason(reason)
+            for reason, uids in document["left_out"].items()
+            for uid in uids
+        },
     )
+
+
+def _kind(row: dict[str, Any]) -> Kind:
+    tags = {
+        name: frozenset(int(tag, 16) for tag in row[name])
+        for name in ("content", "cleaned", "dropped")
+    }
+    attributes = {one.tag: one for one in map(_kept, row["attributes"])}
+    return Kind(attributes=attributes, **tags)
 
 
 @cache
@@ -145,6 +197,43 @@ def load_content_values() -> frozenset[int]:
     return frozenset(int(tag, 16) for tag in (*document["content_values"], *marked))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueType:
+    """One type of content item that reports may keep (PS3.3 C.17.3).
+
+    Attributes
+    ----------
+    value : int
+        Tag that holds its value, or what belongs to it.
+    named : bool
+        Whether it needs a concept name.
+    reference : bool
+        Whether its value is a UID, which is replaced.
+    room : bool
+        Whether its value has room for what a concept of another type could say.
+    """
+
+    value: int
+    named: bool
+    reference: bool
+    room: bool
+
+
+@cache
+def load_value_types() -> Mapping[bytes, ValueType]:
+    """Load the types of content item that reports may keep; of others, none stays."""
+    document = json.loads(files("reidscope_deid").joinpath("data/keep.json").read_text("utf-8"))
+    return {
+        name.encode("ascii"): ValueType(
+            value=int(row["value"], 16),
+            named=row["named"],
+            reference=row.get("reference", False),
+            room=row.get("room", False),
+        )
+        for name, row in document["value_types"].items()
+    }
+
+
 @cache
 def load_codes() -> Mapping[tuple[bytes, bytes], bytes]:
     """Load the meaning of each public code, by scheme and value."""
@@ -154,6 +243,17 @@ def load_codes() -> Mapping[tuple[bytes, bytes], bytes]:
         for scheme, codes in document["codes"].items()
         for value, meaning in codes.items()
     }
+
+
+@cache
+def load_replaced_codes() -> Mapping[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Load retired codes and what they are written as."""
+    document = json.loads(files("reidscope_deid").joinpath("data/codes.json").read_text("utf-8"))
+    pairs = (
+        (old.encode("ascii").split(b" "), new.encode("ascii").split(b" "))
+        for old, new in document["replaced"].items()
+    )
+    return {(old[0], old[1]): (new[0], new[1]) for old, new in pairs}
 
 
 def _kept(row: dict[str, str]) -> KeptAttribute:

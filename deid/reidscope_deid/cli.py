@@ -1,10 +1,12 @@
-"""`reidscope-deid`: run, verify, explain, keygen, reidentify."""
+"""`reidscope-deid`: run, verify, explain, keygen, reidentify; page, contact-sheet, signoff."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,9 +19,15 @@ from reidscope_deid.audit import AuditReport, audit_output
 from reidscope_deid.explanation import explain, summary
 from reidscope_deid.faces import find_defacer
 from reidscope_deid.keys import generate_key, load_key
-from reidscope_deid.options import VISUAL_FEATURES
+from reidscope_deid.options import PIXEL_DATA, VISUAL_FEATURES
 from reidscope_deid.profile import Profile, load_profile
 from reidscope_deid.profile_file import profile_text
+from reidscope_deid.record import key_name
+from reidscope_deid.review.cli import app as review_app
+from reidscope_deid.review.cli import write_page
+from reidscope_deid.review.page import record_page
+from reidscope_deid.review.record_file import parse_record
+from reidscope_deid.review.standing import with_standing
 from reidscope_deid.tables.cli import app as tables_app
 from reidscope_deid.tables.of_output import OutputRisk, beyond, risk_of_series
 from reidscope_deid.tree import deidentify_tree
@@ -36,6 +44,9 @@ from reidscope_protocols.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.record import Record
     from reidscope_deid.sealing import Seal
 
@@ -46,6 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tables_app, name="table")
+app.add_typer(review_app)
 _out = Console()
 _err = Console(stderr=True)
 
@@ -60,6 +72,12 @@ AsFile = Annotated[
     bool, typer.Option("--file", help="Print the profile's own file, to copy and change.")
 ]
 
+AnyTool = Annotated[
+    bool, typer.Option("--any-tool", help="Somebody else's outputs: judge leaks, not our rules.")
+]
+Conformance = Annotated[
+    bool, typer.Option("--conformance", help="No more dciodvfy errors than the originals have.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -73,8 +91,18 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     deface: Annotated[
         str | None, typer.Option("--deface", help="Remove faces from head scans: a defacer's name.")
     ] = None,
+    pixel_policy: Annotated[
+        Path | None,
+        typer.Option("--pixel-policy", help="Your own policy of burned-in text (.toml)."),
+    ] = None,
+    zones: Annotated[
+        Path | None, typer.Option("--zones", help="Your own zones of devices (.toml).")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     report: Annotated[Path | None, typer.Option("--report", help="JSON record to write.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Page of the record (HTML) to write.")
+    ] = None,
     study: Annotated[
         str | None,
         typer.Option("--study", help="Use this study's own key: unlinkable to other studies."),
@@ -93,8 +121,9 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
     """De-identify every DICOM file below IN into OUT."""
     rules, site_key = _rules(profile, option, deface), load_key(key)
     defacer = None if deface is None else (deface, find_defacer(deface))
-    if report is not None and not report.parent.is_dir():
-        raise ConfigError("--report", got="no such folder", expected="a folder", do="make it first")
+    stages, settings = _text_stage(rules, pixel_policy, zones)
+    _check_folders({"--report": report, "--page": page})
+    run_key = site_key if study is None else site_key.for_study(study)
     register = None if vault is None else Vault(vault, site_key)
     people: dict[str, str] = {}
     if register is not None:
@@ -111,9 +140,11 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
             record = deidentify_tree(
                 source,
                 out,
-                key=site_key if study is None else site_key.for_study(study),
+                key=run_key,
                 profile=rules,
                 jobs=jobs,
+                stages=stages,
+                settings=settings,
                 defacer=defacer,
                 seal=None if seal_to is None else _seal(seal_to),
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -124,9 +155,11 @@ def run(  # noqa: PLR0917 - typer reads the options off the signature
             if register is not None and people:
                 register.add(people)
     risk = _risk(out, rules) if record.written else None
+    record = replace(record, key=key_name(run_key))
+    if report is not None or page is not None or as_json:
+        record = with_standing(record, sorted(out.rglob("*.dcm")), rules)
     document = record.document() | ({} if risk is None else {"risk": risk.document()})
-    if report is not None:
-        write_durably(report, _json(document).encode())
+    _write_record(_json(document).encode(), report, page)
     if as_json:
         _out.print_json(_json(document))
     else:
@@ -161,6 +194,8 @@ def verify(  # noqa: PLR0917 - typer reads the options off the signature
         typer.Option("--key", help="Key of that run: finds each file's very original."),
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="As run had it.")] = None,
+    any_tool: AnyTool = False,  # noqa: FBT002 - a flag of the command line
+    conformance: Conformance = False,  # noqa: FBT002 - a flag of the command line
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Read every file below OUT again with another reader, and compare with the originals."""
@@ -169,6 +204,7 @@ def verify(  # noqa: PLR0917 - typer reads the options off the signature
         raise NoDicomError(
             "the folder to verify", got="no file", expected="what run wrote", do="name another"
         )
+    _check_asked(against, key, any_tool=any_tool, conformance=conformance)
     originals = None if against is None else _below(against)
     rules = load_profile(profile, tuple(option or ()))
     uids = None
@@ -177,7 +213,9 @@ def verify(  # noqa: PLR0917 - typer reads the options off the signature
         uids = UidMap(
             site_key if study is None else site_key.for_study(study), retain=rules.retains_uids
         )
-    report = audit_output(outputs, originals, profile=rules, uids=uids)
+    report = audit_output(
+        outputs, originals, profile=rules, uids=uids, any_tool=any_tool, conformance=conformance
+    )
     if as_json:
         _out.print_json(_json(report.document()))
     else:
@@ -272,6 +310,82 @@ def _risk(out: Path, rules: Profile) -> OutputRisk | None:
     return risk_of_series(out, dates_moved=moved)
 
 
+def _text_stage(
+    rules: Profile, policy: Path | None, zones: Path | None
+) -> tuple[tuple[PixelStage, ...], str]:
+    """Make the stage that looks for burned-in text, if the option asks for one, and its settings.
+
+    Raises
+    ------
+    ConfigError
+        A policy or zones without the option, or a file that cannot be used.
+    UnsupportedError
+        The detector is not installed.
+    """
+    if PIXEL_DATA not in rules.options:
+        if policy is not None or zones is not None:
+            raise ConfigError(
+                "--pixel-policy, --zones",
+                got="a file, and nobody who reads it",
+                expected="the option that looks at pixels",
+                do="add --option clean-pixel-data",
+            )
+        return (), ""
+    # An extra, and only this option needs it.
+    from reidscope_deid.burned_in import clean_pixels, load_policy  # noqa: PLC0415 - said above
+    from reidscope_deid.burned_in.detector import text_detector  # noqa: PLC0415 - said above
+
+    text_detector()  # missing is said before anything is written
+    loaded = load_policy(policy, zones)
+    return (partial(clean_pixels, policy=loaded),), loaded.digest
+
+
+def _check_folders(files: Mapping[str, Path | None]) -> None:
+    """Check that what a run will end with can be written, before it starts.
+
+    Raises
+    ------
+    ConfigError
+        A file's folder does not exist.
+    """
+    for name, file in files.items():
+        if file is not None and not file.parent.is_dir():
+            raise ConfigError(name, got="no such folder", expected="a folder", do="make it first")
+
+
+def _write_record(content: bytes, report: Path | None, page: Path | None) -> None:
+    if report is not None:
+        write_durably(report, content)
+    if page is not None:
+        write_page(page, record_page(parse_record(content)))
+
+
+def _check_asked(
+    against: Path | None, key: Path | None, *, any_tool: bool, conformance: bool
+) -> None:
+    """Check that what verify is asked for goes together.
+
+    Raises
+    ------
+    ConfigError
+        Nothing to compare with, or our key for somebody else's outputs.
+    """
+    if against is None and (any_tool or conformance):
+        raise ConfigError(
+            "verify",
+            got="no originals to compare with",
+            expected="a folder of originals",
+            do="add --against IN",
+        )
+    if any_tool and key is not None:
+        raise ConfigError(
+            "verify",
+            got="a key, for outputs that were not made under it",
+            expected="--key or --any-tool",
+            do="leave one of them out",
+        )
+
+
 def _seal(certificate: Path) -> Seal:
     # Certificates take memory that a run without one can do without.
     from reidscope_deid.sealing import load_seal  # noqa: PLC0415 - said above
@@ -329,6 +443,9 @@ def _pixels(record: Record) -> str:
 
 
 def _show_audit(report: AuditReport) -> None:
+    if report.errors is not None:
+        before, after = report.errors
+        _out.print(f"dciodvfy errors: {before} in the originals, {after} in the outputs.")
     if report.clean:
         _out.print(f"{report.files} files, {report.compared} compared: nothing was found.")
         return

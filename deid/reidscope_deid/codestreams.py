@@ -21,7 +21,7 @@ _START, _SCAN, _END = 0xD8, 0xDA, 0xD9
 _COMMENT, _APPLICATION, _RESTART_INTERVAL = 0xFE, range(0xE0, 0xF0), 0xDD
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDC, 0xDE, 0xDF, 0xF8})
-_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14)}
+_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xE8: (b"mrfx", 7), 0xEE: (b"Adobe", 14)}
 """Application segments that say how to decode: how they begin, and their length (bytes)."""
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _NEXT_MARKER_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
@@ -54,7 +54,6 @@ def check_jpeg(stream: memoryview, *, near_lossless: bool) -> None:
         A comment, an application segment that says more than how to decode, bytes behind the end,
         or markers that cannot be walked to one.
     """
-    pattern = _NEXT_MARKER_LS if near_lossless else _NEXT_MARKER
     at = 2
     while at + 2 <= len(stream) and stream[at] == _PREFIX:
         marker = stream[at + 1]
@@ -70,18 +69,43 @@ def check_jpeg(stream: memoryview, *, near_lossless: bool) -> None:
         _check_segment(stream, at, marker, length)
         at += 2 + length
         if marker == _SCAN:
-            found = pattern.search(stream, at)
-            if found is None:
-                break
-            at = found.start()
+            at = next_marker(stream, at, near_lossless=near_lossless)
     raise QuarantinedError(Reason.MALFORMED)
+
+
+def next_marker(stream: memoryview | bytes, at: int, *, near_lossless: bool) -> int:
+    """Where the entropy-coded segment that starts at `at` ends.
+
+    Raises
+    ------
+    QuarantinedError
+        Nowhere.
+    """
+    found = (_NEXT_MARKER_LS if near_lossless else _NEXT_MARKER).search(stream, at)
+    if found is None:
+        raise QuarantinedError(Reason.MALFORMED)
+    return found.start()
+
+
+def is_decoding_segment(marker: int, length: int, content: bytes) -> bool:
+    """Whether an application segment says how to decode, and nothing else.
+
+    Parameters
+    ----------
+    marker : int
+        Second byte of its marker.
+    length : int
+        As it says, from its length on.
+    content : bytes
+        Behind its length.
+    """
+    begins, expected = _SEGMENTS.get(marker, (b"", 0))
+    return length == expected and content.startswith(begins)
 
 
 def _check_segment(stream: memoryview, at: int, marker: int, length: int) -> None:
     if marker == _COMMENT or marker in _APPLICATION:
-        begins, expected = _SEGMENTS.get(marker, (b"", 0))
-        content = bytes(stream[at + 4 : at + 4 + len(begins)])
-        if length != expected or content != begins:
+        if not is_decoding_segment(marker, length, bytes(stream[at + 4 : at + 2 + length])):
             raise QuarantinedError(Reason.EMBEDDED)
         return
     expected = length
@@ -139,9 +163,14 @@ def check_jpeg_2000(stream: memoryview) -> None:
 
 
 def _check_comment(content: bytes) -> None:
-    kind, text = int.from_bytes(content[:2], "big"), content[2:].rstrip(b"\0")
-    if text and (kind != _LATIN or _ENCODERS.fullmatch(text) is None):
+    if not is_signature(content):
         raise QuarantinedError(Reason.EMBEDDED)
+
+
+def is_signature(content: bytes) -> bool:
+    """Whether a comment of a JPEG 2000 is empty, or what a known encoder signs with."""
+    kind, text = int.from_bytes(content[:2], "big"), content[2:].rstrip(b"\0")
+    return not text or (kind == _LATIN and _ENCODERS.fullmatch(text) is not None)
 
 
 def check_rle(stream: memoryview, *, pixels: int, segments: int) -> None:

@@ -107,7 +107,7 @@ def read_elements(
             _zero_or_refuse(data, at, end, depth, Reason.MALFORMED)
             break
         if length == UNDEFINED:
-            stop, after = _skip_undefined(data, value, end, encoding, vr=vr, depth=depth)
+            stop, after = skip_undefined(data, value, end, encoding, vr=vr, depth=depth)
         else:
             stop = after = value + length
             if after > end:
@@ -178,10 +178,16 @@ def _item_header(data: Buffer, at: int, end: int, encoding: Encoding) -> tuple[i
     return group << 16 | element, length
 
 
-def _skip_undefined(
+def skip_undefined(
     data: Buffer, at: int, end: int, encoding: Encoding, *, vr: bytes, depth: int
 ) -> tuple[int, int]:
-    """Where a value of undefined length stops, and what follows its delimiter."""
+    """Where a value of undefined length stops, and where what follows its delimiter starts.
+
+    Raises
+    ------
+    QuarantinedError
+        As `read_elements`.
+    """
     if vr == b"UN":
         encoding = IMPLICIT_LITTLE  # PS3.5 6.2.2, note 2
     while True:

@@ -16,15 +16,21 @@ from typing import TYPE_CHECKING
 
 from reidscope_deid.actions import Action, Rule, dummy
 from reidscope_deid.ages import age
-from reidscope_deid.allowed import load_codes, load_content_values
-from reidscope_deid.content import concept_names, may_stay
+from reidscope_deid.allowed import (
+    load_codes,
+    load_content_values,
+    load_replaced_codes,
+    load_value_types,
+)
+from reidscope_deid.cleaning import cleaned
+from reidscope_deid.content import concept_names, item_may_stay, may_stay
 from reidscope_deid.dates import is_zone
 from reidscope_deid.elements import Element, read_elements, read_items
 from reidscope_deid.encoding import LONG_VRS, SEQUENCE_DELIMITER, UNDEFINED, Encoding
 from reidscope_deid.private import Blocks, is_creator
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.uids import is_uid
-from reidscope_deid.words import clean, retained
+from reidscope_deid.words import retained
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -39,11 +45,17 @@ if TYPE_CHECKING:
     Piece = bytes | memoryview
     Written = tuple[int, list[Piece]]
 
-_PIXEL_GROUP = 0x7FE0
+_WAVEFORM_GROUP = 0x5400
+"""Of samples that lie in sequences; no others are looked for there."""
 _PIXELS = 0x7FE00010
 _OFFSETS = (0x7FE00001, 0x7FE00002)
 """Extended offset table: of the frames as they were."""
 _CODE_VALUE, _CODE_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
+_VALUE_TYPE, _CONCEPT, _MEASURED, _UNITS = 0x0040A040, 0x0040A043, 0x0040A300, 0x004008EA
+_BY_REFERENCE, _ANNOTATION = 0x0040DB73, 0x00700006
+_REPORT, _ANNOTATIONS = 0x0040A730, 0x0040B020
+_BARE_IF_EMPTY = frozenset({_REPORT, _ANNOTATIONS})
+"""Sequences of content items that are not written without one."""
 _TRAILING_PADDING = 0xFFFCFFFC
 _PADDING = b" \0"
 _JUDGED = frozenset({Action.TEXT, Action.CLEAN, Action.AGE, Action.ZONE, Action.UID})
@@ -102,6 +114,8 @@ class Rewriter:
             Malformed below the top level, too deep, or an element twice.
         """
         declared = self.declared()
+        for code in () if self.change is None else self.change.codes:
+            self.tally["pixels", code] += 1
         written = [
             pair for pair in self._level(elements, self.rules, depth=0) if pair[0] not in declared
         ]
@@ -157,9 +171,11 @@ class Rewriter:
             return self._keep(rule, element, depth)
         self.tally[rule.tag, action.value] += 1
         if action is Action.WALK or action is Action.CODES or action is Action.CONTENT:
-            if element.vr and element.vr != b"SQ":
+            if element.vr not in (b"", b"SQ"):
                 return None
-            return [self._sequence(rule, element, depth)]
+            sequence: list[Piece] = [self._sequence(rule, element, depth)]
+            bare = rule.tag in _BARE_IF_EMPTY and not self._is_filled(rule.tag, sequence)
+            return None if bare else sequence
         if action in _JUDGED:
             return self._judged(rule, element)
         if element.undefined and rule.vr != b"SQ":
@@ -176,7 +192,7 @@ class Rewriter:
         if (
             kept is None
             or (vr and vr not in rule.vrs)
-            or (element.tag >> 16 == _PIXEL_GROUP and depth)
+            or (depth and kept.is_bulk and element.tag >> 16 != _WAVEFORM_GROUP)
         ):
             self.tally[rule.tag, "drop"] += 1
             return None
@@ -198,7 +214,7 @@ class Rewriter:
         value = self.data[element.value : element.stop] if sound else b""
         action = rule.action
         if action is Action.CLEAN:
-            new = clean(value, self.known)
+            new = self._cleaned(rule.tag, value)
         elif action is Action.TEXT:
             new = retained(value, rule.vr, self.known)
         elif action is Action.AGE:
@@ -215,6 +231,12 @@ class Rewriter:
             return None
         filled = rule.otherwise is Action.DUMMY and element.stop != element.value
         return [self.encoding.element(rule.tag, rule.vr, dummy(rule.vr) if filled else b"")]
+
+    def _cleaned(self, tag: int, value: bytes) -> bytes:
+        new, left_out = cleaned(value, self.known)
+        for why, pieces in left_out.items():
+            self.tally[tag, f"text-{why}"] += pieces
+        return new
 
     def _safe_private(self, blocks: Blocks, element: Element, written: list[Written]) -> bool:
         """Copy a private element that the standard knows to be safe, behind its creator."""
@@ -272,9 +294,27 @@ class Rewriter:
         if rule.action is Action.CODES:
             rewrite = partial(self._code_items, local_codes=rule.local_codes)
         elif rule.action is Action.CONTENT:
-            rewrite = self._content_items
+            judges = {_REPORT: self._report_items, _ANNOTATIONS: self._annotation_items}
+            rewrite = judges.get(rule.tag, self._content_items)
         content = b"".join(self.encoding.item(item) for item in rewrite(items, depth + 1))
+        if not content and not depth and rule.action is Action.CODES and rule.kept is not None:
+            content = self._instead(rule.kept.otherwise)
         return self.encoding.element(rule.tag, b"SQ", content)
+
+    def _instead(self, code: bytes) -> bytes:
+        """Write the code that stands where one must stand."""
+        if not code:
+            return b""
+        scheme, value = code.split()
+        return self.encoding.item(self._code(scheme, value, load_codes()[scheme, value]))
+
+    def _code(self, scheme: bytes, value: bytes, meaning: bytes) -> bytes:
+        write = self.encoding.element
+        return (
+            write(_CODE_VALUE, b"SH", value)
+            + write(_CODE_SCHEME, b"SH", scheme)
+            + write(_CODE_MEANING, b"LO", meaning)
+        )
 
     def _walked_items(self, items: Iterator[list[Element]], depth: int) -> Iterator[bytes]:
         for elements in items:
@@ -297,6 +337,63 @@ class Rewriter:
             else:
                 self.tally["content", "drop"] += 1
 
+    def _report_items(self, items: Iterator[list[Element]], depth: int) -> Iterator[bytes]:
+        """Items of a report, each with what it may keep of what it holds."""
+        for elements in items:
+            raw = {
+                one.tag: self.data[one.value : one.stop] for one in elements if not one.undefined
+            }
+            value_type = raw.get(_VALUE_TYPE, b"").strip(_PADDING)
+            concepts = [self._codes(one)[:2] for one in self._inside(elements, _CONCEPT, depth)]
+            units = [
+                self._codes(unit)[:2]
+                for measured in self._inside(elements, _MEASURED, depth)
+                for unit in self._inside(measured, _UNITS, depth + 1)
+            ]
+            sound = (
+                len(concepts) <= 1
+                and _BY_REFERENCE not in raw  # it counts positions, which items that go move
+                and all(unit in load_codes() for unit in units)
+            )
+            concept = concepts[0] if concepts else None
+            if sound and item_may_stay(value_type, concept, self.profile.options):
+                written = [
+                    pair
+                    for pair in self._level(elements, self.nested, depth=depth)
+                    if self._is_filled(*pair)
+                ]
+                if any(tag == load_value_types()[value_type].value for tag, _ in written):
+                    yield _joined(written)
+                    continue
+            self.tally["content", "drop"] += 1
+
+    def _annotation_items(self, items: Iterator[list[Element]], depth: int) -> Iterator[bytes]:
+        """Annotations of a waveform that name a public concept, or have text left."""
+        for elements in items:
+            concepts = [self._codes(one)[:2] for one in self._inside(elements, _CONCEPT, depth)]
+            if all(may_stay(concept, self.profile.options) for concept in concepts):
+                written = [
+                    pair
+                    for pair in self._level(elements, self.nested, depth=depth)
+                    if self._is_filled(*pair)
+                ]
+                if {_CONCEPT, _ANNOTATION} & {tag for tag, _ in written}:
+                    yield _joined(written)
+                    continue
+            self.tally["content", "drop"] += 1
+
+    def _inside(self, elements: list[Element], tag: int, depth: int) -> Iterator[list[Element]]:
+        for element in elements:
+            if element.tag == tag and element.vr in (b"", b"SQ"):
+                yield from read_items(self.data, element, self.encoding, depth=depth + 1)
+
+    def _is_filled(self, tag: int, pieces: list[Piece]) -> bool:
+        """Whether a sequence, if it is one, has an item."""
+        rule = self.nested.get(tag)
+        if rule is None or rule.vr != b"SQ":
+            return True
+        return sum(map(len, pieces)) > len(self.encoding.header(tag, b"SQ", 0))
+
     def _has_value(self, tag: int, pieces: list[Piece], rules: Rules) -> bool:
         if tag not in load_content_values():
             return False
@@ -311,6 +408,7 @@ class Rewriter:
         }
         found = (values.get(tag, b"") for tag in (_CODE_SCHEME, _CODE_VALUE, _CODE_MEANING))
         scheme, value, meaning = found
+        scheme, value = load_replaced_codes().get((scheme, value), (scheme, value))
         return scheme, value, meaning
 
     def _code_items(
@@ -327,12 +425,7 @@ class Rewriter:
             if meaning is None:
                 self.tally[_CODE_VALUE, "drop"] += 1
                 continue
-            write = self.encoding.element
-            yield (
-                write(_CODE_VALUE, b"SH", value)
-                + write(_CODE_SCHEME, b"SH", scheme)
-                + write(_CODE_MEANING, b"LO", meaning)
-            )
+            yield self._code(scheme, value, meaning)
 
     def _changed(self, change: PixelChange) -> dict[int, list[Piece]]:
         """Elements that a stage writes; an empty list of pieces removes one."""
@@ -344,8 +437,6 @@ class Rewriter:
         if samples is not None:
             changed |= {tag: [] for tag in _OFFSETS}
             changed[_PIXELS] = self._samples(samples)
-        for code in change.codes:
-            self.tally["pixels", code] += 1
         return changed
 
     def _samples(self, samples: Samples) -> list[Piece]:

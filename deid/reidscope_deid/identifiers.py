@@ -24,6 +24,7 @@ from reidscope_deid.allowed import load_codes
 from reidscope_deid.options import CODE_MEANINGS
 from reidscope_deid.part10 import start_of_meta
 from reidscope_deid.private import Blocks, is_creator, safe_creators
+from reidscope_deid.samples import comparable_pixels
 from reidscope_deid.uids import REGISTERED
 from reidscope_deid.verification import raw_value
 from reidscope_deid.words import foreign_words
@@ -44,6 +45,10 @@ _PIXEL_GROUP = 0x7FE0
 _PUBLIC_META = frozenset({0x00020002, 0x00020010, 0x00020012, 0x00020013})
 _META_INSTANCE = 0x00020003
 _INSTANCE_NUMBER = 0x00200013
+_PATIENT_ID, _STUDY = 0x00100020, 0x0020000D
+_GEOMETRY = (0x00200032, 0x00200037, 0x00201041, 0x00280008, 0x00280010, 0x00280011, 0x00080060)
+DEFINING = (0x00080018, 0x0020000D, 0x0020000E, 0x00200052)
+"""Instance, study, series, frame of reference: what references refer to."""
 _HEAD = 132  # bytes: preamble and prefix
 _NO_PREAMBLE = bytes(128) + b"DICM"
 _SHORTEST_WORD = 4  # bytes
@@ -74,12 +79,21 @@ class Original:
         Values that the profile keeps: finding them again says nothing.
     retained : set
         Texts and UIDs that an option keeps whole: nor does finding a part of them again.
-    dates, uids : dict
-        Values that must change, by place (tags and item numbers from the top).
+    dates, times, uids : dict
+        Values of DA and DT, of TM, and of UI that are not copied whatever the profile, by place
+        (tags and item numbers from the top).
     pixels : bytes
         SHA-256 of the pixel data.
     number : bytes
         Instance number.
+    geometry : tuple of bytes
+        Where and when of the image: tells apart images with the same samples and number.
+    person : bytes
+        Patient ID, or study UID where there is none.
+    pseudonym : bytes
+        Patient ID, empty where there is none.
+    path : Path
+        Of the file.
 
     Privacy
     -------
@@ -90,9 +104,19 @@ class Original:
     kept_values: set[bytes] = field(default_factory=set)
     retained: set[bytes] = field(default_factory=set)
     dates: dict[Place, bytes] = field(default_factory=dict)
+    times: dict[Place, bytes] = field(default_factory=dict)
     uids: dict[Place, bytes] = field(default_factory=dict)
     pixels: bytes
     number: bytes
+    geometry: tuple[bytes, ...]
+    person: bytes
+    pseudonym: bytes
+    path: Path
+
+    @property
+    def defined(self) -> frozenset[bytes]:
+        """UIDs that the file itself brings into the world: instance, series, study, frame."""
+        return frozenset(uid for tag in DEFINING if (uid := self.uids.get((tag,))))
 
 
 def read_original(path: Path, profile: Profile) -> Original | None:
@@ -115,7 +139,7 @@ def read_original(path: Path, profile: Profile) -> Original | None:
             # With the preamble that pydicom asks for, where there was none.
             whole = content if start == _HEAD else _NO_PREAMBLE + content[start:]
             data_set = pydicom.dcmread(io.BytesIO(whole))
-            return _gathered(data_set, profile)
+            return _gathered(path, data_set, profile)
     except Exception:  # noqa: BLE001 - pydicom raises many kinds, with values in them
         return None
 
@@ -139,11 +163,16 @@ def pixels_start(data_set: FileDataset) -> int | None:
     return getattr(element, "value_tell", None) or getattr(element, "file_tell", None)
 
 
-def _gathered(data_set: FileDataset, profile: Profile) -> Original:
-    pixels = raw_value(data_set, _PIXELS)
+def _gathered(path: Path, data_set: FileDataset, profile: Profile) -> Original:
+    pixels, syntax = raw_value(data_set, _PIXELS), str(data_set.file_meta.TransferSyntaxUID)
+    identity = raw_value(data_set, _PATIENT_ID).strip(_PADDING)
     found = Original(
-        pixels=hashlib.sha256(pixels).digest(),
+        pixels=hashlib.sha256(comparable_pixels(pixels, syntax)).digest(),
         number=raw_value(data_set, _INSTANCE_NUMBER).strip(_PADDING),
+        geometry=tuple(raw_value(data_set, tag).strip(_PADDING) for tag in _GEOMETRY),
+        person=identity or b"study " + raw_value(data_set, _STUDY).strip(_PADDING),
+        pseudonym=identity,
+        path=path,
     )
     for run in _RUN.findall(data_set.preamble or b""):
         _add(found, 0, run)
@@ -226,11 +255,12 @@ def _sort_in(  # noqa: PLR0917 - one call above
     elif vr == "UI":
         if action is Action.UID or (action is Action.REMAP and profile.retains_uids):
             found.retained.add(raw)
+            if action is Action.REMAP:
+                found.uids[place] = raw.strip(_PADDING)
         else:
             _add_uids(found, place, raw, remapped=action is Action.REMAP)
     elif action is Action.SHIFT:
-        if vr != "TM" and not profile.true_dates:
-            found.dates[place] = raw.strip(_PADDING)
+        (found.times if vr == "TM" else found.dates)[place] = raw.strip(_PADDING)
     elif action is Action.TEXT:
         found.retained.add(raw)
     elif action in _AS_THEY_WERE:

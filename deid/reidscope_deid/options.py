@@ -15,6 +15,7 @@ MODIFIED_DATES = "retain_longitudinal_modified_dates"
 RETAIN_UIDS = "retain_uids"
 SAFE_PRIVATE = "retain_safe_private"
 STRUCTURED_CONTENT = "clean_structured_content"
+DESCRIPTORS = "clean_descriptors"
 
 PIXEL_DATA = "clean_pixel_data"
 VISUAL_FEATURES = "clean_recognizable_visual_features"
@@ -54,7 +55,7 @@ OPTIONS = {
         ),
         Option(name="clean_graphics", code="113103", meaning="Clean Graphics Option"),
         Option(name=STRUCTURED_CONTENT, code="113104", meaning="Clean Structured Content Option"),
-        Option(name="clean_descriptors", code="113105", meaning="Clean Descriptors Option"),
+        Option(name=DESCRIPTORS, code="113105", meaning="Clean Descriptors Option"),
         Option(
             name=FULL_DATES,
             code="113106",

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -19,25 +21,29 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
 
+from reidscope_deid.allowed import load_allow_list
 from reidscope_deid.elements import read_elements
 from reidscope_deid.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from reidscope_deid.engine import Rewriter, read_top
+from reidscope_deid.mixed import as_explicit
+from reidscope_deid.objects import JUDGED_WITH_THE_FILE, check_objects
 from reidscope_deid.options import OPTIONS, PIXEL_DATA
 from reidscope_deid.pixel_change import PixelChange
 from reidscope_deid.reasons import QuarantinedError, Reason
-from reidscope_deid.samples import TAKEN_SYNTAXES, check_pixels
+from reidscope_deid.samples import TAKEN_SYNTAXES, clean_pixels
 from reidscope_deid.sealed import SEALED
 from reidscope_deid.words import known_words
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Sequence
 
     from reidscope_deid.elements import Buffer, Element
     from reidscope_deid.engine import Piece, Written
+    from reidscope_deid.known import KnownWords
     from reidscope_deid.pixel_change import PixelStage
     from reidscope_deid.profile import Profile
     from reidscope_deid.pseudonyms import Namer, Person
@@ -54,9 +60,12 @@ _META_GROUP = 0x0002
 _BARE_META = re.compile(rb"\x02\x00[\x00\x01\x02]\x00(UL|OB|UI)")
 _SYNTAX = 0x00020010
 _PIXELS = 0x7FE00010
+_DIRECTORY = 0x00041220
 _META_LIMIT = 1 << 20  # bytes
 _INFLATED_LIMIT = 1 << 30  # bytes
 _PADDING = b" \0"
+_MIXED = frozenset({Reason.MALFORMED, Reason.TRUNCATED})
+"""What walking finds in a file whose elements are not all written as its syntax says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +146,16 @@ def open_part10(data: Buffer) -> Opened:
         encoding = EXPLICIT_BIG
     elif syntax == DeflatedExplicitVRLittleEndian:
         data, start = _inflated(data[start:]), 0
-    return Opened(
-        data=data, encoding=encoding, syntax=syntax, elements=read_top(data, start, encoding)
-    )
+    try:
+        elements = read_top(data, start, encoding)
+    except QuarantinedError as refused:
+        if refused.reason not in _MIXED or encoding is EXPLICIT_BIG:
+            raise
+        data = as_explicit(data, start, implicit=encoding is IMPLICIT_LITTLE)
+        if encoding is IMPLICIT_LITTLE:
+            encoding, syntax = EXPLICIT_LITTLE, str(ExplicitVRLittleEndian)
+        elements = read_top(data, 0, encoding)
+    return Opened(data=data, encoding=encoding, syntax=syntax, elements=elements)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -155,13 +171,19 @@ class Worked:
     written : list of (int, list of pieces)
         Output elements, tag and bytes, in order.
     declared : frozenset of int
-        Tags that are written whatever the file holds.
+        Tags that are written whatever the file holds, and those by which a file is judged whole:
+        one that differs in them repeats no other.
     """
 
     new: NewFile
     rewriter: Rewriter
     written: list[Written]
     declared: frozenset[int]
+
+    def follows(self, opened: Opened) -> bool:
+        """Whether it was made of this file's own bytes, and ends in its samples as they were."""
+        last, pieces = self.written[-1]
+        return self.rewriter.data is opened.data and last == _PIXELS and len(pieces) > 1
 
 
 def deidentify_opened(
@@ -173,6 +195,7 @@ def deidentify_opened(
     tally: Counter[tuple[int | str, str]],
     stages: Sequence[PixelStage] = (),
     seal: Seal | None = None,
+    known: KnownWords | None = None,
 ) -> Worked:
     """Make the new file for an opened one.
 
@@ -192,27 +215,89 @@ def deidentify_opened(
         Look at the samples, in order; at most one of them changes them.
     seal : Seal, optional
         Encrypts into the output what is taken out.
+    known : KnownWords, optional
+        Words of the person's other files.
 
     Raises
     ------
     QuarantinedError
-        Not an image class that is taken, likely burned-in text, nobody's file, or malformed.
+        Not a class that is taken, likely burned-in text, nobody's file, or malformed.
     """
+    before = Counter(tally)
+    work = partial(
+        _worked,
+        profile=profile,
+        namer=namer,
+        uids=uids,
+        tally=tally,
+        stages=stages,
+        seal=seal,
+        known=known,
+    )
+    try:
+        return work(opened)
+    except QuarantinedError as refused:
+        again = explicit_again(opened, refused)
+    tally.clear()
+    tally.update(before)
+    return work(again)
+
+
+def explicit_again(opened: Opened, refused: QuarantinedError) -> Opened:
+    """Give a file whose sequences mix explicit and implicit elements as an explicit one.
+
+    Raises
+    ------
+    QuarantinedError
+        What it was refused with, if another encoding does not explain it.
+    """
+    native = opened.syntax == ImplicitVRLittleEndian
+    if refused.reason not in _MIXED or opened.encoding is EXPLICIT_BIG or not opened.elements:
+        raise refused
+    written = as_explicit(opened.data, opened.elements[0].start, implicit=native)
+    if written == opened.data[opened.elements[0].start : opened.elements[-1].end]:
+        raise refused
+    return replace(
+        opened,
+        data=written,
+        encoding=EXPLICIT_LITTLE,
+        syntax=str(ExplicitVRLittleEndian) if native else opened.syntax,
+        elements=read_top(written, 0, EXPLICIT_LITTLE),
+    )
+
+
+def _worked(
+    opened: Opened,
+    *,
+    profile: Profile,
+    namer: Namer,
+    uids: UidMap,
+    tally: Counter[tuple[int | str, str]],
+    stages: Sequence[PixelStage],
+    seal: Seal | None,
+    known: KnownWords | None,
+) -> Worked:
     sop_class, instance = opened.value(0x00080016), opened.value(0x00080018)
+    if any(element.tag == _DIRECTORY for element in opened.elements):
+        raise QuarantinedError(Reason.DIRECTORY)
     if not sop_class or not instance:
         raise QuarantinedError(Reason.NO_INSTANCE)
     likely = profile.sop_classes.get(sop_class)
     if likely is None:
-        raise QuarantinedError(Reason.SOP_CLASS)
-    check_pixels(opened)
+        reason = load_allow_list().left_out.get(sop_class, Reason.SOP_CLASS)
+        raise QuarantinedError(reason)
+    opened = clean_pixels(opened)
+    check_objects(opened)
     change = _change(opened, stages)
     if change is None or OPTIONS[PIXEL_DATA].code not in change.codes:
         _refuse_text(opened, likely=likely)
     syntax = opened.syntax if change is None or not change.samples else change.samples.syntax
     person = person_of(opened, namer)
-    known: frozenset[bytes] = frozenset()
+    words: frozenset[bytes] = frozenset()
     if profile.judges_words:
-        known = known_words(opened.data, opened.elements, opened.encoding, profile)
+        words = known_words(opened.data, opened.elements, opened.encoding, profile)
+        if known is not None:
+            words |= known.of(opened, person)
     rewriter = Rewriter(
         data=opened.data,
         encoding=opened.encoding,
@@ -220,7 +305,7 @@ def deidentify_opened(
         rules=profile.rules_of(sop_class, nested=False),
         nested=profile.rules_of(sop_class, nested=True),
         person=person,
-        known=known,
+        known=words,
         uids=uids,
         tally=tally,
         change=change,
@@ -253,7 +338,7 @@ def deidentify_opened(
         new=new,
         rewriter=rewriter,
         written=written,
-        declared=frozenset(rewriter.declared()),
+        declared=frozenset(rewriter.declared()) | JUDGED_WITH_THE_FILE,
     )
 
 

@@ -10,16 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydicom.datadict import dictionary_VR
+
 from reidscope_deid.actions import Action, Rule, resolve
 from reidscope_deid.allowed import (
     JUDGED_VRS,
     KeptAttribute,
+    Kind,
     load_allow_list,
     load_content_attributes,
 )
 from reidscope_deid.dates import Calendar
 from reidscope_deid.options import (
     CODE_MEANINGS,
+    DESCRIPTORS,
     FULL_DATES,
     MODIFIED_DATES,
     OPTIONS,
@@ -36,7 +40,7 @@ from reidscope_deid.words import LENGTHS
 from reidscope_protocols.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reidscope_deid.tables.limits import RiskLimits
 
@@ -49,6 +53,7 @@ _NAMES_OF_PERSON = frozenset({"Patient's Name", "Patient ID"})
 _LAST_COMMAND_GROUP = 0x0004
 """Groups 0000, 0002 and 0004 are messages, file meta information and media directories."""
 _UNDROPPABLE = frozenset({Action.REMAP, Action.PSEUDONYM})
+_TYPES = (1, 2, 3)
 _IMAGE = frozenset({0x0028, 0x7FE0})
 """Groups without which there is no image."""
 
@@ -68,7 +73,8 @@ class Profile:
     rules : mapping
         Rule by tag, whatever the class; an attribute without one is dropped.
     by_class : mapping
-        Rules by UID of the SOP class, at the top level and in sequences: compound codes resolved.
+        Rules by UID of the SOP class, at the top level and in sequences: compound codes resolved,
+        and those of the kind of class (a report's, a waveform's).
     content : mapping
         Rules that sequences have besides where content items are cleaned; else empty.
     listed : frozenset of int
@@ -196,16 +202,31 @@ def load_profile(name: str, options: tuple[str, ...] = ()) -> Profile:
     for tag in dropped:
         del rules[tag]
     content = _content_rules() if STRUCTURED_CONTENT in chosen else {}
-    taken = load_allow_list().sop_classes
+    allowed = load_allow_list()
+    kinds = {name: _rules_of_kind(kind, dropped, chosen) for name, kind in allowed.kinds.items()}
+    by_type = [
+        {
+            tag: rule
+            for tag, row in compound.items()
+            if tag not in dropped and (rule := _table_rule(row, tag, chosen, needed)) is not None
+        }
+        for needed in _TYPES
+    ]
+    base = {tag: rule for tag, rule in rules.items() if tag not in compound}
     return Profile(
         name=file.name,
         options=chosen,
         edition=table.edition,
-        rules=rules,
+        rules=_whatever_class(rules, kinds.values()),
         by_class={
             uid: (
-                _typed(rules, compound, chosen, types.top, dropped),
-                _typed(rules | content, compound, chosen, types.nested, dropped),
+                _of_class(base, by_type, types.top, kinds.get(allowed.kind_of.get(uid, ""), {})),
+                _of_class(
+                    base | content,
+                    by_type,
+                    types.nested,
+                    kinds.get(allowed.kind_of.get(uid, ""), {}),
+                ),
             )
             for uid, types in load_types().items()
         },
@@ -229,11 +250,64 @@ def load_profile(name: str, options: tuple[str, ...] = ()) -> Profile:
         ),
         sop_classes={
             uid: likely
-            for uid, likely in taken.items()
+            for uid, likely in allowed.sop_classes.items()
             if not file.sop_classes or uid.decode("ascii") in file.sop_classes
         },
         risk=file.risk,
     )
+
+
+def _rules_of_kind(
+    kind: Kind, dropped: frozenset[int], options: frozenset[str]
+) -> dict[int, Rule | None]:
+    """Rules of one kind of class by tag, None where one goes."""
+    rules: dict[int, Rule | None] = dict.fromkeys(kind.dropped)
+    rules |= {tag: _keep_rule(kept) for tag, kept in kind.attributes.items()}
+    for tag in kind.content:
+        rules[tag] = _plain_rule(tag, Action.CONTENT, b"SQ", "PS3.15 Table E.3.4-1")
+    if DESCRIPTORS in options:
+        for tag in kind.cleaned:
+            vr = dictionary_VR(tag).encode("ascii")
+            rules[tag] = _plain_rule(tag, Action.CLEAN, vr, "PS3.15 clean descriptors C")
+    elif kind.cleaned:
+        rules |= dict.fromkeys(kind.cleaned)
+    return {tag: rule for tag, rule in rules.items() if tag not in dropped}
+
+
+def _plain_rule(tag: int, action: Action, vr: bytes, why: str) -> Rule:
+    return Rule(tag=tag, action=action, vr=vr, vrs=frozenset({vr}), kept=None, why=why)
+
+
+def _of_class(
+    rules: dict[int, Rule],
+    by_type: Sequence[Mapping[int, Rule]],
+    types: Mapping[int, int],
+    own: Mapping[int, Rule | None],
+) -> Rules:
+    """Rules of one class: of all, of its types where a code is compound, and of its kind."""
+    absent = by_type[-1]  # as type 3
+    typed = {
+        tag: rule
+        for tag, needed in types.items()
+        if (rule := by_type[needed - 1].get(tag)) is not None
+    }
+    resolved = rules | {tag: rule for tag, rule in absent.items() if tag not in types} | typed
+    for tag, rule in own.items():
+        if rule is None:
+            resolved.pop(tag, None)
+        else:
+            resolved[tag] = rule
+    return resolved
+
+
+def _whatever_class(rules: Rules, kinds: Iterable[Mapping[int, Rule | None]]) -> dict[int, Rule]:
+    """Rules of images, and those that other kinds of class have besides."""
+    every = dict(rules)
+    for own in kinds:
+        for tag, rule in own.items():
+            if rule is not None and (tag not in every or rule.action is Action.CONTENT):
+                every[tag] = rule
+    return every
 
 
 def _check_dates(file: ProfileFile, options: frozenset[str]) -> None:
@@ -266,22 +340,6 @@ def _dropped(file: ProfileFile, rules: Rules) -> frozenset[int]:
                 do="take it off the list",
             )
     return frozenset(found)
-
-
-def _typed(
-    rules: Rules,
-    compound: Mapping[int, TableRow],
-    options: frozenset[str],
-    types: Mapping[int, int],
-    dropped: frozenset[int],
-) -> Rules:
-    resolved = dict(rules)
-    for tag, row in compound.items():
-        resolved.pop(tag, None)
-        rule = _table_rule(row, tag, options, types.get(tag, 3))
-        if rule is not None and tag not in dropped:
-            resolved[tag] = rule
-    return resolved
 
 
 def _keep_rule(kept: KeptAttribute) -> Rule:

@@ -23,6 +23,10 @@ class Reason(StrEnum):
     NO_IDENTITY = "no-identity"
     BURNED_IN = "burned-in-text"
     EMBEDDED = "embedded-metadata"
+    DOCUMENT = "document"
+    MODEL = "model"
+    DIRECTORY = "directory"
+    SLIDE_LABEL = "slide-label"
     SAMPLES_TWICE = "samples-changed-twice"
     FACE = "face"
     UNVERIFIED = "unverified"
@@ -42,6 +46,10 @@ _BY_DESIGN = frozenset(
         Reason.NO_INSTANCE,
         Reason.BURNED_IN,
         Reason.EMBEDDED,
+        Reason.DOCUMENT,
+        Reason.MODEL,
+        Reason.DIRECTORY,
+        Reason.SLIDE_LABEL,
         Reason.SAMPLES_TWICE,
         Reason.FACE,
     }
@@ -56,11 +64,15 @@ _EXPECTED = {
     Reason.TOO_LARGE: "a data set of bounded size once inflated",
     Reason.REPEATED_ELEMENT: "each element once",
     Reason.TRANSFER_SYNTAX: "a transfer syntax of PS3.5 whose pixel data can be walked",
-    Reason.SOP_CLASS: "an image class listed in keep.json",
+    Reason.SOP_CLASS: "a class listed in keep.json",
     Reason.NO_INSTANCE: "a SOP class and a SOP instance UID",
     Reason.NO_IDENTITY: "a patient ID or a study UID",
     Reason.BURNED_IN: "an image declared or known to be free of burned-in text",
-    Reason.EMBEDDED: "compressed frames without comments, and nothing behind their end",
+    Reason.EMBEDDED: "compressed frames that decode alike without their comments",
+    Reason.DOCUMENT: "no document of another format: nobody looks into it",
+    Reason.MODEL: "no model of a body's surface: it may be a face",
+    Reason.DIRECTORY: "the files that a directory lists, not the directory: it names everybody",
+    Reason.SLIDE_LABEL: "an image of the tissue alone: a slide's label says whose it is",
     Reason.SAMPLES_TWICE: "burned-in text or a face to remove, not both",
     Reason.FACE: "a series whose face was removed, and whose brain was left whole",
     Reason.UNVERIFIED: "an output that an independent reader finds clean",

@@ -1,18 +1,87 @@
-"""What was done, in counts by tag, action and reason. Never a value, a name or a path."""
+"""What was done, element by element, in counts. Never a value, a name, a path or a time of day.
+
+So the same input under the same key and profile gives the same record, on any day.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+import pydicom
+from pydicom.datadict import dictionary_description, dictionary_has_tag
+
+from reidscope_deid.options import CODE_MEANINGS
+from reidscope_deid.table import load_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reidscope_deid.keys import SiteKey
     from reidscope_deid.profile import Profile
     from reidscope_deid.reasons import Reason
 
-SCHEMA = "reidscope.deid-record/1"
+SCHEMA = "reidscope.deid-record/2"
+_KEY_BRANCH = b"reidscope/deid/key-name/v1"
+_KEY_DIGITS = 16
+_GROUPS = {
+    "private": ("Private attributes", "PS3.15 basic X"),
+    "unknown": ("Attributes on no list", "neither in Table E.1-1 nor on the keep-list"),
+    "content": ("Content items", "PS3.15 Table E.3.4-1"),
+    "pixels": ("Pixel Data", "declared, CID 7050"),
+}
+_SAFE_PRIVATE = "PS3.15 Table E.3.10-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was done with one attribute, over all files and at every depth.
+
+    Attributes
+    ----------
+    tag : str
+        Eight hexadecimal digits, or ``private``, ``unknown``, ``content``, ``pixels``.
+    name : str
+        As in PS3.6.
+    action : str
+        One of `Action`; of ``pixels``, a code of CID 7050.
+    count : int
+        Elements.
+    source : str
+        The rule's, such as ``PS3.15 basic X/Z``.
+    """
+
+    tag: str
+    name: str
+    action: str
+    count: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One attribute that the outputs hold, as another reader counted them.
+
+    Attributes
+    ----------
+    tag, name : str
+        Eight hexadecimal digits or ``private``, and as in PS3.6.
+    action : str
+        What the profile does with it.
+    files : int
+        Outputs that hold it, at any depth.
+    why : str
+        What it is kept for, or the rule's source.
+    """
+
+    tag: str
+    name: str
+    action: str
+    files: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +92,10 @@ class Record:
     ----------
     profile : str
         Its name.
+    options : tuple of str
+        Options of PS3.15 that were applied.
+    dates : str
+        What each output says of its dates: REMOVED, MODIFIED or UNMODIFIED.
     edition : str
         Edition of PS3.15.
     codes : tuple of str
@@ -40,6 +113,12 @@ class Record:
     actions : mapping
         Elements by tag (eight hexadecimal digits, ``private`` or ``unknown``), then by action; kept
         ones do not count.
+    sources : mapping
+        Name and rule's source, by tag as in `actions`.
+    key : str
+        Name of the key: tells two keys apart, and says nothing of either. Empty if not said.
+    standing : tuple of Standing
+        What the outputs hold; empty where nobody counted.
 
     Privacy
     -------
@@ -47,6 +126,8 @@ class Record:
     """
 
     profile: str
+    options: tuple[str, ...] = ()
+    dates: str = ""
     edition: str
     codes: tuple[str, ...]
     written: int
@@ -55,19 +136,44 @@ class Record:
     left_out: Mapping[Reason, int]
     review: tuple[str, ...]
     actions: Mapping[str, Mapping[str, int]]
+    sources: Mapping[str, tuple[str, str]]
+    key: str = ""
+    standing: tuple[Standing, ...] = ()
 
     @property
     def failures(self) -> int:
         """Files left out though they should have been taken."""
         return sum(count for reason, count in self.left_out.items() if not reason.by_design)
 
+    @property
+    def elements(self) -> tuple[Done, ...]:
+        """What was done, by tag and action."""
+        return tuple(
+            Done(
+                tag=tag,
+                name=self.sources[tag][0],
+                action=action,
+                count=count,
+                source=_SAFE_PRIVATE
+                if (tag, action) == ("private", "keep")
+                else self.sources[tag][1],
+            )
+            for tag, done in self.actions.items()
+            for action, count in done.items()
+        )
+
     def document(self) -> dict[str, object]:
         """Say the record as JSON takes it."""
         return {
             "schema": SCHEMA,
             "profile": self.profile,
+            "options": list(self.options),
+            "dates": self.dates,
             "edition": self.edition,
             "codes": list(self.codes),
+            "meanings": {code: CODE_MEANINGS[code] for code in self.codes},
+            "key": self.key,
+            "made_by": _versions(),
             "files": {
                 "written": self.written,
                 "duplicates": self.duplicates,
@@ -77,8 +183,24 @@ class Record:
             },
             "people": self.people,
             "review": list(self.review),
-            "actions": {tag: dict(done) for tag, done in self.actions.items()},
+            "elements": [asdict(one) for one in self.elements],
+            "standing": [asdict(one) for one in self.standing],
         }
+
+
+def key_name(key: SiteKey) -> str:
+    """Name of a key: the same each time, another for every other key.
+
+    Parameters
+    ----------
+    key : SiteKey
+        A site's, or one of its studies'.
+
+    Privacy
+    -------
+    64 bits of a branch of their own: nothing that the key makes can be computed from them.
+    """
+    return f"K-{key.branch(_KEY_BRANCH).hex()[:_KEY_DIGITS]}"
 
 
 def make_record(
@@ -93,11 +215,17 @@ def make_record(
 ) -> Record:
     """Make the record of a run, in a fixed order."""
     actions: dict[str, dict[str, int]] = {}
+    sources: dict[str, tuple[str, str]] = {}
     for (tag, action), count in tally.items():
         label = f"{tag:08X}" if isinstance(tag, int) else tag
         actions.setdefault(label, {})[action] = count
+        sources[label] = (
+            _GROUPS.get(tag, (tag, "")) if isinstance(tag, str) else named_rule(profile, tag)
+        )
     return Record(
         profile=profile.name,
+        options=tuple(sorted(profile.options)),
+        dates=profile.dates,
         edition=profile.edition,
         codes=tuple(code for code, _ in profile.method_codes),
         written=written,
@@ -106,4 +234,33 @@ def make_record(
         left_out=dict(sorted(left_out.items())),
         review=review,
         actions={tag: dict(sorted(actions[tag].items())) for tag in sorted(actions)},
+        sources=dict(sorted(sources.items())),
     )
+
+
+def named_rule(profile: Profile, tag: int) -> tuple[str, str]:
+    """Name of an attribute, and the source of what the profile does with it."""
+    listed = _listed().get(tag)
+    rule = profile.rules.get(tag) or profile.content.get(tag)
+    name = dictionary_description(tag) if dictionary_has_tag(tag) else "not in the dictionary"
+    if rule is not None:
+        return (name if listed is None else listed[0], rule.why)
+    return listed if listed is not None else (name, _GROUPS["unknown"][1])
+
+
+@cache
+def _listed() -> Mapping[int, tuple[str, str]]:
+    return {
+        row.number: (row.name, f"PS3.15 basic {row.basic}")
+        for row in load_table().rows
+        if row.number is not None
+    }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    try:
+        ours = version("reidscope")
+    except PackageNotFoundError:  # run from a folder that nobody installed
+        ours = "not installed"
+    return {"reidscope": ours, "pydicom": pydicom.__version__}

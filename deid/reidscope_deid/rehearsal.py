@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import pydicom
 
+from reidscope_deid.known import known_in
 from reidscope_deid.part10 import deidentify_opened, open_part10
 from reidscope_deid.pseudonyms import Namer
 from reidscope_deid.reasons import QuarantinedError, Reason
@@ -75,13 +76,16 @@ class Rehearsal:
         A function of one person's files, the site's key and the profile. Nothing is written.
         """
         met: set[str] = set()
-        for path in files:
+        paths = list(files)
+        known = known_in(paths, profile=self.profile, namer=self.namer)
+        for path in paths:
             new = deidentify_opened(
                 open_part10(_mapped(path)),
                 profile=self.profile,
                 namer=self.namer,
                 uids=self.uids,
                 tally=Counter(),
+                known=known,
             ).new
             if new.instance in met:
                 raise QuarantinedError(Reason.CONFLICT)

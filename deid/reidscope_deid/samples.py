@@ -7,7 +7,7 @@ out, and so is one in a compression that `codestreams` cannot walk.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -21,8 +21,15 @@ from pydicom.uid import (
 )
 
 from reidscope_deid.codestreams import check_jpeg, check_jpeg_2000, check_rle
-from reidscope_deid.encoding import ITEM
+from reidscope_deid.elements import read_elements
+from reidscope_deid.encoding import EXPLICIT_LITTLE, ITEM, SEQUENCE_DELIMITER, UNDEFINED
 from reidscope_deid.reasons import QuarantinedError, Reason
+from reidscope_deid.stripping import (
+    SIGNATURE,
+    stripped_jpeg,
+    stripped_jpeg_2000,
+    with_frames,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,9 +61,79 @@ _RLE = frozenset(map(str, RLETransferSyntaxes))
 TAKEN_SYNTAXES = NATIVE_SYNTAXES | _JPEG | _JPEG_LS | _JPEG_2000 | _RLE
 """Transfer syntaxes whose pixel data can be walked."""
 _STARTS = {
-    **dict.fromkeys(_JPEG | _JPEG_LS, b"\xff\xd8"),
-    **dict.fromkeys(_JPEG_2000, b"\xff\x4f"),
+    **dict.fromkeys(_JPEG | _JPEG_LS, (b"\xff\xd8",)),
+    **dict.fromkeys(_JPEG_2000, (b"\xff\x4f", SIGNATURE)),
 }
+
+
+_LONGEST_START = max(len(one) for starts in _STARTS.values() for one in starts)
+
+
+def clean_pixels(opened: Opened) -> Opened:
+    """Take comments and the like out of compressed frames, and refuse what has room for words yet.
+
+    Returns
+    -------
+    Opened
+        The same, or the same with other frames that decode to the same samples.
+
+    Raises
+    ------
+    QuarantinedError
+        As `check_pixels`.
+    """
+    try:
+        check_pixels(opened)
+    except QuarantinedError:
+        pixels = [one for one in opened.elements if one.tag == _PIXELS and one.undefined]
+        if not pixels or opened.syntax not in _STARTS:
+            raise
+        opened = with_frames(opened, pixels[0], list(_stripped(opened, pixels[0])))
+        check_pixels(opened)
+    return opened
+
+
+def comparable_pixels(value: bytes, syntax: str) -> bytes:
+    """Say of pixel data what stays the same when comments are taken out of its frames.
+
+    Parameters
+    ----------
+    value : bytes
+        Of Pixel Data.
+    syntax : str
+        UID of the transfer syntax.
+
+    Returns
+    -------
+    bytes
+        Frames without their comments, one after another; `value` itself where it has none.
+    """
+    if syntax not in _STARTS:
+        return value
+    encoding = EXPLICIT_LITTLE
+    header = encoding.header(_PIXELS, b"OB", UNDEFINED)
+    data = header + value + encoding.delimiter(SEQUENCE_DELIMITER)
+    try:
+        elements, _ = read_elements(data, 0, len(data), encoding)
+        alone = _Alone(data, syntax)
+        return b"".join(frame.rstrip(b"\0") for frame in _stripped(alone, elements[0]))
+    except QuarantinedError:
+        return value
+
+
+class _Alone(NamedTuple):
+    """Pixel data without the file around it."""
+
+    data: bytes
+    syntax: str
+
+
+def _stripped(opened: Opened | _Alone, pixels: Element) -> Iterator[bytes]:
+    for frame in _frames(opened, pixels):
+        if opened.syntax in _JPEG_2000:
+            yield stripped_jpeg_2000(bytes(frame))
+        else:
+            yield stripped_jpeg(bytes(frame), near_lossless=opened.syntax in _JPEG_LS)
 
 
 def check_pixels(opened: Opened) -> None:
@@ -111,12 +188,12 @@ def expected_length(opened: Opened) -> int:
     return length + (length & 1)
 
 
-def _frames(opened: Opened, element: Element) -> Iterator[memoryview]:
+def _frames(opened: Opened | _Alone, element: Element) -> Iterator[memoryview]:
     """Compressed frames, each whole: a fragment that starts none continues the one before it."""
-    starts = _STARTS.get(opened.syntax, b"")
+    starts = _STARTS.get(opened.syntax, (b"",))
     parts: list[memoryview] = []
     for fragment in _fragments(opened.data, element):
-        begins = bytes(fragment[: len(starts)]) == starts
+        begins = bytes(fragment[:_LONGEST_START]).startswith(starts)
         if begins and parts:
             yield _joined(parts)
             parts = []

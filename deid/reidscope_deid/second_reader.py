@@ -25,6 +25,7 @@ from reidscope_deid.verification import (
     may_stand,
     read_again,
     rule_findings,
+    rules_of,
 )
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
     from reidscope_deid.profile import Profile
+    from reidscope_deid.verification import ByDepth
 
 _SYNTAXES = frozenset((ExplicitVRLittleEndian, ImplicitVRLittleEndian))
 _META_LENGTH, _META_INSTANCE, _INSTANCE, _PIXELS = 0x00020000, 0x00020003, 0x00080018, 0x7FE00010
+_CLASS = 0x00080016
 _ALWAYS = frozenset((_META_LENGTH, _META_INSTANCE, _INSTANCE))
 _LAST_META = 0x0002FFFF
 _SMALL = 16 << 20  # bytes; larger files are read whole by pydicom, value by value
@@ -52,6 +55,7 @@ class _Seen:
     varying: tuple[Span, ...]
     content: bytes
     done: frozenset[str]
+    rules: ByDepth
     explicit: bool
     samples: int
 
@@ -102,6 +106,7 @@ class SecondReader:
         pixels = spans.get(_PIXELS)
         if pixels is None or pixels.stop != len(content) or pixels.tag != max(spans):
             return
+        rules = rules_of(str(data_set.SOPClassUID), self._profile)
         tags = _ALWAYS
         for index, seen in enumerate(self._seen):
             if list(seen.spans) == list(spans):
@@ -112,7 +117,9 @@ class SecondReader:
                 }
                 del self._seen[index]
                 break
-        varying = tuple(span for tag, span in spans.items() if tag in tags and self._may_vary(tag))
+        varying = tuple(
+            span for tag, span in spans.items() if tag in tags and _may_vary(tag, rules)
+        )
         if not {span.tag for span in varying} >= _ALWAYS:
             return
         seen = _Seen(
@@ -121,22 +128,12 @@ class SecondReader:
             varying=varying,
             content=content,
             done=done,
+            rules=rules,
             explicit=data_set.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian,
             samples=pixels.stop - pixels.value,
         )
         self._seen.insert(0, seen)
         del self._seen[_KEPT:]
-
-    def _may_vary(self, tag: int) -> bool:
-        if tag in _ALWAYS:
-            return True
-        odd = tag >> 16 & 1
-        return (
-            not odd
-            and tag > _LAST_META
-            and tag not in DECLARED_TAGS
-            and (tag in self._profile.rules)
-        )
 
     def _repeats(self, content: bytes, done: frozenset[str]) -> bool:
         for index, seen in enumerate(self._seen):
@@ -164,7 +161,7 @@ class SecondReader:
         )
 
     def _stands(self, seen: _Seen, tag: int, value: bytes) -> bool:
-        rule = self._profile.rules[tag]
+        rule = seen.rules[0][tag]
         if rule.vr != b"SQ":
             return may_stand(rule, value, self._profile)
         span = seen.spans[tag]
@@ -175,13 +172,24 @@ class SecondReader:
             # A warning of pydicom's holds the value that it is about.
             warnings.simplefilter("ignore")
             data_set: Dataset = read_dataset(io.BytesIO(element), not seen.explicit, True)
-            return next(rule_findings(data_set, rule, self._profile, depth=0), None) is None
+            return (
+                next(rule_findings(data_set, rule, self._profile, seen.rules, depth=0), None)
+                is None
+            )
 
 
 def _start(span: Span, seen: _Seen) -> int:
     # Tag, VR and two reserved bytes; tag and VR; tag.
     long = span.value - span.length_at == _LONG
     return span.length_at - (8 if seen.explicit and long else 6 if seen.explicit else 4)
+
+
+def _may_vary(tag: int, rules: ByDepth) -> bool:
+    if tag in _ALWAYS:
+        return True
+    odd = tag >> 16 & 1
+    named = tag > _LAST_META and tag != _CLASS and tag not in DECLARED_TAGS
+    return not odd and named and tag in rules[0]
 
 
 def _value(content: bytes, span: Span) -> bytes:

@@ -10,10 +10,11 @@ import mmap
 import os
 import secrets
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from reidscope_deid.known import KnownWords, known_in
 from reidscope_deid.part10 import NewFile, Worked, deidentify_opened, open_part10
 from reidscope_deid.pseudonyms import Namer, Pseudonym
 from reidscope_deid.reasons import QuarantinedError, Reason
@@ -25,7 +26,7 @@ from reidscope_protocols.durable import sync_folder
 from reidscope_protocols.errors import DeidError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from reidscope_deid.elements import Buffer
     from reidscope_deid.engine import Piece
@@ -79,6 +80,8 @@ class Deidentifier:
         Encrypts into each output what was taken out of it.
     repeats : Repeats
         Earlier files: most repeat one.
+    known : KnownWords
+        Words of the files of each person.
     """
 
     profile: Profile
@@ -89,6 +92,7 @@ class Deidentifier:
     stages: tuple[PixelStage, ...] = ()
     seal: Seal | None = None
     repeats: Repeats = field(default_factory=Repeats)
+    known: KnownWords = field(default_factory=KnownWords)
 
     @classmethod
     def of(
@@ -107,6 +111,10 @@ class Deidentifier:
             stages=stages,
             seal=seal,
         )
+
+    def knowing(self, files: Iterable[Path]) -> Deidentifier:
+        """Give the same, knowing the words of the people whose files these are."""
+        return replace(self, known=known_in(files, profile=self.profile, namer=self.namer))
 
     def write_new(self, source: Path, target: Path, *, durable: bool) -> NewFile:
         """De-identify `source` into `target`, and verify what was written.
@@ -139,6 +147,7 @@ class Deidentifier:
                 tally=tally,
                 stages=self.stages,
                 seal=self.seal,
+                known=self.known,
             )
             new = worked.new
         done = frozenset[str]() if new.change is None else new.change.codes
@@ -156,7 +165,7 @@ class Deidentifier:
             # error goes on.
             target.unlink(missing_ok=True)
             raise
-        if worked is not None and not self.stages and self.seal is None:
+        if worked is not None and not self.stages and self.seal is None and worked.follows(opened):
             self.repeats.learn(opened, worked)
         self.tally.update(tally)
         return new
@@ -181,6 +190,9 @@ def deidentify_files(
     files: Sequence[Path], out: Path, *, key: SiteKey, profile: Profile, durable: bool = False
 ) -> DeidentifiedSeries:
     """De-identify one person's files, all or none.
+
+    What is left of a free text depends on the files that are passed together, not on their order:
+    it loses the words of all of their headers.
 
     Parameters
     ----------
@@ -207,7 +219,7 @@ def deidentify_files(
     What is written is de-identified as far as the profile goes; faces and burned-in text are not
     its business.
     """
-    deidentifier = Deidentifier.of(key, profile)
+    deidentifier = Deidentifier.of(key, profile).knowing(files)
     placed: list[Path] = []
     added: list[Path] = []
     run = secrets.token_hex(8)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reidscope_deid.profile import Profile
     from reidscope_deid.sealing import Seal
 
-_PARTIAL = ".partial"
+_PARTIAL = ".reidscope-deid.partial"
 _PSEUDONYM = re.compile(r"P-[A-Z2-7]{16}")
 _BATCH = 16  # files handed to a process at a time
 
@@ -102,12 +102,16 @@ def deidentify_tree(
     jobs: int = 1,
     durable: bool = True,
     stages: tuple[PixelStage, ...] = (),
+    settings: str = "",
     defacer: tuple[str, SeriesDefacer] | None = None,
     seal: Seal | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     met: Callable[[str, str], None] = lambda _pseudonym, _identity: None,
 ) -> Record:
     """De-identify every DICOM file below `source`.
+
+    What is left of a free text depends on the person's files that are in the run, whether they are
+    taken or not: it loses the words of all of their headers.
 
     Parameters
     ----------
@@ -127,6 +131,8 @@ def deidentify_tree(
         Whether to wait until the disk has each file.
     stages : tuple of PixelStage
         Look at the samples of each file.
+    settings : str
+        What else the outputs depend on: a stopped run under other settings is not gone on with.
     defacer : tuple of (str, SeriesDefacer), optional
         Its name, and what removes the face of each series.
     seal : Seal, optional
@@ -156,8 +162,13 @@ def deidentify_tree(
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped
     partial.mkdir(mode=0o700)
     method = None if defacer is None else defacer[1]
-    work = _Work(Deidentifier.of(key, profile, stages, seal), partial, durable, method)
-    others = (None if defacer is None else defacer[0], None if seal is None else seal.name)
+    deidentifier = Deidentifier.of(key, profile, stages, seal).knowing(map(Path, paths))
+    work = _Work(deidentifier, partial, durable, method)
+    others = (
+        settings,
+        None if defacer is None else defacer[0],
+        None if seal is None else seal.name,
+    )
     journal = Journal.open(out, key, _settings(profile, others))
     outcomes: list[Outcome] = []
     try:

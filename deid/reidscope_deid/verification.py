@@ -9,20 +9,21 @@ from __future__ import annotations
 import re
 import warnings
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pydicom
 
 from reidscope_deid.actions import Action, dummy
 from reidscope_deid.ages import is_age
 from reidscope_deid.allowed import load_codes
+from reidscope_deid.cleaning import is_clean
 from reidscope_deid.dates import is_year_only, is_zone
 from reidscope_deid.elements import MAX_DEPTH
 from reidscope_deid.options import CODE_MEANINGS, PIXEL_CODES
 from reidscope_deid.private import Blocks, is_creator
 from reidscope_deid.sealed import SEALED, is_sealed
 from reidscope_deid.uids import REGISTERED, is_uid
-from reidscope_deid.words import is_clean, is_plain
+from reidscope_deid.words import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
     from reidscope_deid.actions import Rule
-    from reidscope_deid.profile import Profile
+    from reidscope_deid.profile import Profile, Rules
+
+    ByDepth = tuple[Rules, Rules]
 
 DEFERRED = 1 << 16  # bytes; larger values are not read
 _PREAMBLE = bytes(128)
@@ -48,6 +51,8 @@ _DECLARED = frozenset({0x00120062, 0x00120063, 0x00280303})
 DECLARED_TAGS = _DECLARED | {_METHOD_CODES, 0x00100010, 0x00100020}
 """What every output says of itself and of whose it is."""
 _BULK_GROUP = 0x7FE0
+_PALETTES = {0x00281200 + colour: 0x00281100 + colour for colour in (1, 2, 3)}
+"""Lookup table data of a palette, and the descriptor of each."""
 _CODE_ITEM = frozenset({0x00080100, 0x00080102, 0x00080104})
 
 
@@ -68,6 +73,11 @@ class Finding(StrEnum):
     UID_INCONSISTENT = "uid-inconsistent"
     PIXELS_CHANGED = "pixels-changed"
     NO_ORIGINAL = "no-original"
+    DANGLING_REFERENCE = "dangling-reference"
+    INTERVAL_CHANGED = "interval-changed"
+    TIME_CHANGED = "time-changed"
+    PERSON_INCONSISTENT = "person-inconsistent"
+    LESS_CONFORMANT = "less-conformant"
 
 
 def read_again(path: Path) -> FileDataset:
@@ -115,7 +125,7 @@ def file_findings(
     if meta.MediaStorageSOPClassUID != data_set.get("SOPClassUID"):
         yield 0x00020002, Finding.META_MISMATCH
     yield from _declaration_findings(data_set, profile, done)
-    yield from _level_findings(data_set, profile, depth=0)
+    yield from _level_findings(data_set, profile, _rules_of(data_set, profile), depth=0)
 
 
 def declared_pixel_codes(data_set: FileDataset) -> frozenset[str]:
@@ -143,8 +153,18 @@ def _declaration_findings(
         yield _METHOD_CODES, Finding.NOT_DECLARED
 
 
+def rules_of(sop_class: str, profile: Profile) -> ByDepth:
+    """Rules of a class: at the top level, and below."""
+    uid = sop_class.encode("ascii", "replace")
+    return profile.rules_of(uid, nested=False), profile.rules_of(uid, nested=True)
+
+
+def _rules_of(data_set: Dataset, profile: Profile) -> ByDepth:
+    return rules_of(str(data_set.get("SOPClassUID", "")), profile)
+
+
 def _level_findings(
-    data_set: Dataset, profile: Profile, *, depth: int
+    data_set: Dataset, profile: Profile, rules: ByDepth, *, depth: int
 ) -> Iterator[tuple[int | None, Finding]]:
     if depth > MAX_DEPTH:
         yield None, Finding.UNREADABLE
@@ -155,14 +175,14 @@ def _level_findings(
         if number >> 16 & 1 or (depth == 0 and number in _DECLARED):
             # Private ones are judged above, declared ones compared with the profile.
             continue
-        rule = profile.rules.get(number) or (profile.content.get(number) if depth else None)
+        rule = rules[depth > 0].get(number) or (profile.content.get(number) if depth else None)
         if depth == 0 and number == SEALED:
             if not is_sealed(data_set[tag].value):
                 yield number, Finding.VALUE_NOT_ALLOWED
         elif depth == 0 and number == _METHOD_CODES:
             yield from _code_findings(data_set[tag].value)
         elif rule is not None:
-            yield from rule_findings(data_set, rule, profile, depth=depth)
+            yield from rule_findings(data_set, rule, profile, rules, depth=depth)
         else:
             yield number, Finding.UNLISTED_ELEMENT
 
@@ -191,7 +211,7 @@ def _private_findings(data_set: Dataset, profile: Profile) -> Iterator[tuple[int
 
 
 def rule_findings(
-    data_set: Dataset, rule: Rule, profile: Profile, *, depth: int
+    data_set: Dataset, rule: Rule, profile: Profile, rules: ByDepth, *, depth: int
 ) -> Iterator[tuple[int | None, Finding]]:
     """Say what is wrong with one element, at any depth below it.
 
@@ -203,6 +223,8 @@ def rule_findings(
         Of the element.
     profile : Profile
         What it was written under.
+    rules : tuple of (mapping, mapping)
+        Of the class: at the top level, and below.
     depth : int
         Levels above it.
     """
@@ -210,12 +232,25 @@ def rule_findings(
         yield from _code_findings(data_set[rule.tag].value, local_codes=rule.local_codes)
     elif rule.action in (Action.WALK, Action.CONTENT):
         for item in data_set[rule.tag].value:
-            yield from _level_findings(item, profile, depth=depth + 1)
+            yield from _level_findings(item, profile, rules, depth=depth + 1)
+    elif rule.tag in _PALETTES:
+        if len(raw_value(data_set, rule.tag)) > _palette_size(data_set, _PALETTES[rule.tag]):
+            yield rule.tag, Finding.VALUE_NOT_ALLOWED
     # Samples have no form to judge, and asking for them would read them.
     elif rule.tag >> 16 != _BULK_GROUP and not may_stand(
         rule, raw_value(data_set, rule.tag), profile
     ):
         yield rule.tag, Finding.VALUE_NOT_ALLOWED
+
+
+def _palette_size(data_set: Dataset, descriptor: int) -> int:
+    """Bytes that a palette may have: two an entry, so that nothing stands behind its colours."""
+    entries = int.from_bytes(raw_value(data_set, descriptor)[:2], _order(data_set))
+    return 2 * (entries or 1 << 16)
+
+
+def _order(data_set: Dataset) -> Literal["little", "big"]:
+    return "little" if data_set.original_encoding[1] is not False else "big"
 
 
 def _code_findings(
@@ -243,7 +278,10 @@ def may_stand(rule: Rule, value: bytes, profile: Profile) -> bool:
     match rule.action:
         case Action.KEEP:
             kept = rule.kept
-            return kept is not None and (kept.keeps(value) or plain in (b"", kept.otherwise))
+            # Samples and tables have no form to judge: their length was.
+            return kept is not None and (
+                kept.is_bulk or kept.keeps(value) or plain in (b"", kept.otherwise)
+            )
         case Action.EMPTY:
             return not value
         case Action.DUMMY:
@@ -285,7 +323,10 @@ def raw_value(data_set: Dataset, tag: int) -> bytes:
     element = data_set.get_item(tag)
     if isinstance(element.value, bytes):
         return element.value
-    # pydicom has decoded the few that it needs itself: character sets and pixel representation.
+    # pydicom has decoded the few that it needs itself: character sets, pixel representation, and
+    # sequences of implicit encodings.
+    if element.VR == "SQ":
+        return b"items" if element.value else b""
     if element.VR == "US":
         return bytes(2 * element.VM)
     values = element.value if element.VM > 1 else [element.value]

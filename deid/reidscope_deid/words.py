@@ -1,21 +1,19 @@
-"""Words in text that an option retains: which name the person, and which are known to name nobody.
+"""Words of the person's identifiers, and whether a text that an option retains holds one.
 
-Two judgements. A retained text (a station's name, an institution's) stays whole if no word of it is
-a word of the file's own identifiers. A cleaned text keeps those of its words that words.json lists,
-and no others: what is not known to be harmless is not kept.
+A retained text (a station's name, an institution's) stays whole if no word of it is a word of the
+identifiers in the person's files. What a cleaned text keeps is `cleaning`'s business.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
+from reidscope_deid.cleaning import foreign_words
 from reidscope_deid.elements import read_items
+from reidscope_deid.vocabulary import WORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +22,8 @@ if TYPE_CHECKING:
     from reidscope_deid.encoding import Encoding
     from reidscope_deid.profile import Profile
 
-_WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
+__all__ = ["foreign_words", "is_plain", "is_read_for_names", "known_words", "retained"]
+
 _CODE = re.compile(rb"[A-Z0-9_ ]*")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _DATES = frozenset({b"DA", b"DT"})
@@ -45,46 +44,6 @@ LENGTHS = {
     b"UC": 10240,
 }
 """VRs of text, and the bytes a value of each may have here."""
-
-
-@cache
-def load_words() -> frozenset[bytes]:
-    """Load the words that a cleaned text may consist of, in upper case."""
-    document = json.loads(files("reidscope_deid").joinpath("data/words.json").read_text("utf-8"))
-    return frozenset(word.encode("ascii") for word in document["words"])
-
-
-def clean(value: bytes, known: frozenset[bytes]) -> bytes:
-    """Reduce a text to public words.
-
-    Parameters
-    ----------
-    value : bytes
-        As in the file.
-    known : frozenset of bytes
-        From `known_words`.
-
-    Returns
-    -------
-    bytes
-        Words of words.json and numbers of one digit, in upper case, in order; often nothing.
-    """
-    listed = load_words()
-    return b" ".join(
-        word
-        for word in _WORD.findall(value.upper())
-        if (word in listed or (len(word) == 1 and word.isdigit())) and word not in known
-    )
-
-
-def is_clean(value: bytes) -> bool:
-    """Whether `clean` could have written this value."""
-    return clean(value, frozenset()) == value.strip(_PADDING)
-
-
-def foreign_words(value: bytes) -> set[bytes]:
-    """Words of a text that `clean` does not keep."""
-    return {word for word in _WORD.findall(value) if word.upper() not in load_words()}
 
 
 def is_plain(value: bytes, vr: bytes) -> bool:
@@ -108,7 +67,7 @@ def retained(value: bytes, vr: bytes, known: frozenset[bytes]) -> bytes:
         From `known_words`.
     """
     plain = value.strip(_PADDING)
-    words = _WORD.findall(plain.upper())
+    words = WORD.findall(plain.upper())
     run = b"".join(words)
     named = any(word in known for word in words) or any(
         len(word) >= _LONG and word in run for word in known
@@ -145,17 +104,17 @@ def known_words(
     found: set[bytes] = set()
     for tag, vr, value in _leaves(data, elements, encoding, depth=0):
         if vr == b"PN":
-            words = _WORD.findall(value.upper())
+            words = WORD.findall(value.upper())
             found.update(word for word in words if len(word) >= _SHORTEST_OF_NAME)
         elif vr in _TEXTS and tag in profile.identifying:
-            words = _WORD.findall(value.upper())
+            words = WORD.findall(value.upper())
             found.update(word for word in words if len(word) >= _SHORTEST)
             found.add(b"".join(words))
         elif vr in _DATES and not profile.true_dates:
             for one in value.split(b"\\"):
                 day = one.strip(_PADDING)[:_DATE]
                 year, month, day_of_month = day[:4], day[4:6], day[6:]
-                found |= {day, day_of_month + month + year, month + day_of_month + year}
+                found |= {day, day_of_month + month + year, month + day_of_month + year, year}
     return frozenset(found - {b""})
 
 

@@ -57,7 +57,8 @@ def test_a_folder_is_de_identified_reported_and_verified(
     assert (code, err.strip()) == (0, "")
     assert json.loads(out) == json.loads(report.read_text())
     assert json.loads(out)["files"] == {"written": 1, "duplicates": 0, "left_out": {}}
-    assert json.loads(out)["actions"]["00080020"] == {"shift": 1}
+    elements = {one["tag"]: one for one in json.loads(out)["elements"]}
+    assert (elements["00080020"]["action"], elements["00080020"]["count"]) == ("shift", 1)
     code, out, _ = command("verify", tmp_path / "out", "--against", tmp_path / "in", "--json")
     assert code == 0
     assert json.loads(out)["findings"] == []

@@ -16,7 +16,7 @@ from reidscope_deid.allowed import load_allow_list, load_codes
 from reidscope_deid.explanation import explain
 from reidscope_deid.profile import load_profile, profile_names
 from reidscope_deid.table import OPTIONS, load_table, load_types
-from reidscope_deid.words import load_words
+from reidscope_deid.vocabulary import load_words
 from reidscope_protocols.errors import UnsupportedError
 
 CODES = {"X", "Z", "D", "U", "X/Z", "X/D", "Z/D", "X/Z/D", "X/Z/U*"}
