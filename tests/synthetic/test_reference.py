@@ -88,7 +88,7 @@ def test_a_small_reference_is_built_resumed_and_used(tmp_path: Path) -> None:
     assert (again, told) == (built, [])
     assert (tmp_path / "one/gallery.npy").read_bytes() == built.gallery
     facts = json.loads((tmp_path / "one/calibration.json").read_bytes())
-    assert set(facts["means"]) == {"photo", "unmodified", "blur", "quickshear"}
+    assert set(facts["means"]) == {"photo", "unmodified", "blur", "facemask", "quickshear"}
     assert set(facts["sigma_gallery"]) == {"3", "6"}
 
     weights = installed_model_bytes()

@@ -78,4 +78,4 @@ def test_a_synthetic_patient_goes_from_dicom_files_to_a_cell(tmp_path: Path) -> 
     reading = classify(read_faces(volume, person.photos[0], constants), constants, 0.5)
     assert reading.acquired
     assert reading.found_at in (0, 100, 1000)
-    assert set(reading.defaced_found) == {"blur", "quickshear"}
+    assert set(reading.defaced_found) == {"blur", "facemask", "quickshear"}
