@@ -95,6 +95,11 @@ def after_any(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
         noise_variance=pooled.noise_variance,
         gallery_sd=gallery_sd(study, size),
     )
+    together = _share(weighed)
+    # Noise can put it below one of them, which it cannot be.
+    each = [row.rate for row in identification(study, pooled) if row.arm != UNMODIFIED]
+    together["rate"] = max(together["rate"], *each)
+    together["high"] = max(together["high"], together["rate"])
     return (
         Identification(
             experiment=JOINT_TABLE,
@@ -103,7 +108,7 @@ def after_any(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
             gallery_size=size,
             rank=1,
             basis="measured",
-            **_share(weighed),
+            **together,
         ),
     )
 
