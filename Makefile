@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PEOPLE ?= 25
 SITES ?= 3
 EPSILON ?= 2
-ARMS ?= blur,quickshear
+ARMS ?= facemask,quickshear
 ARGS ?=
 WORKERS ?= 2
 
@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: demo test check lint install clean
+.PHONY: demo test check lint install sbom clean
 
 install: $(STAMP)
 
@@ -41,6 +41,10 @@ check: install
 
 test: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --durations=15
+
+# What a site and a coordinator install, as CycloneDX: versions, sha256, licences, weights.
+sbom: install
+	$(BIN)/python docker/sbom.py --extra site --extra server --extra burned-in --out dist/sbom.cdx.json
 
 clean:
 	rm -rf $(VENV) demo-output build dist

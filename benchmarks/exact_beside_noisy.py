@@ -26,7 +26,7 @@ from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
 from reidscope_site.experiments.face import FaceStudy, evaluate
-from reidscope_site.face.evaluate import load_constants
+from reidscope_site.face.constants import ConstantFiles, load_constants
 
 
 def exact_table(home: Path) -> tuple[str, list[int], float]:
@@ -35,28 +35,25 @@ def exact_table(home: Path) -> tuple[str, list[int], float]:
     agent = Agent(Home(home))
     (study,) = agent.studies.every()
     said = study.statement
-    read = {constant.role: agent.constants.read(constant) for constant in said.constants}
-    cells = said.experiment.cells()
     constants = load_constants(
-        read[ConstantRole.REFERENCE_GALLERY],
-        read[ConstantRole.CALIBRATION],
-        read[ConstantRole.DETECTOR],
-        read[ConstantRole.RECOGNISER],
-        anchors=cells.anchors,
-        arms=said.experiment.arms,
+        said.experiment,
+        ConstantFiles(
+            gallery=agent.constants.read(said.constant(ConstantRole.REFERENCE_GALLERY)),
+            calibration=agent.constants.read(said.constant(ConstantRole.CALIBRATION)),
+            models={one.sha256: agent.constants.read(one) for one in said.constants},
+        ),
     )
     task = FaceStudy(
         sha256=study.sha256,
-        cells=cells,
         constants=constants,
         key=load_key(agent.home.key("site.key")),
         work=agent.home.work,
     )
     people = list(agent.snapshot.people())
-    counts = [0] * len(cells)
+    counts = [0] * len(said.joint_table.cells)
     started = time.process_time()
     for person in reversed(people):
-        counts[evaluate(person, task).cell] += 1
+        counts[evaluate(person, task).cells[0]] += 1
     name = agent.config.name
     agent.close()
     return name, counts, (time.process_time() - started) / len(people)
@@ -79,16 +76,18 @@ def main(demo: Path = Path("demo-output")) -> None:
         print(f"  exact {counts}\n  noisy {noisy}")
     total = [sum(column) for column in zip(*(counts for counts, _ in exact.values()), strict=True)]
     people = sum(total)
-    print(f"{'arm':<12} {'gallery':>8} {'exact':>7} {'published':>10}  95% interval")
+    attackers = [row["attacker"] for row in report["identification"]]
+    print(f"{'arm':<24} {'gallery':>8} {'exact':>7} {'published':>10}  95% interval")
     for row in report["identification"]:
-        arm, size = row["arm"], row["gallery_size"]
+        arm, attacker, size = row["arm"], row["attacker"], row["gallery_size"]
+        column = arm if attacker == attackers[0] else f"{arm}/{attacker}"
         hits = sum(
             count
             for label, count in zip(table["cells"], total, strict=True)
-            if found_in(label, arm=arm, gallery_size=size)
+            if found_in(label, arm=column, gallery_size=size)
         )
         inside = "covers" if row["low"] <= hits / people <= row["high"] else "MISSES"
-        print(f"{arm:<12} {size:>8,} {hits / people:>7.1%} {row['rate']:>10.1%}  "
+        print(f"{column:<24} {size:>8,} {hits / people:>7.1%} {row['rate']:>10.1%}  "
               f"{row['low']:.1%} to {row['high']:.1%}  {inside}")  # fmt: skip
 
 

@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from reidscope_protocols.cells import JointCells
+from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import (
-    JOINT_TABLE,
     Cohort,
     Constant,
-    FaceExperiment,
     FiveSafes,
-    GalleryError,
     Study,
-    TableRequest,
+    priced,
 )
 from reidscope_protocols.vocabulary import ConstantRole
 
 MakeStudy = Callable[..., Study]
+SHA256 = {
+    ConstantRole.DETECTOR: SFACE.detector.sha256,
+    ConstantRole.RECOGNISER: SFACE.parts[0].sha256,
+}
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +35,21 @@ def make_study() -> MakeStudy:
         anchors: tuple[int, ...] = (2,),
         arms: tuple[str, ...] = ("unmodified", "blur"),
         epsilon: str = "1",
+        asked: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Study:
         opened = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-        cells = JointCells(anchors=anchors, defacers=arms[1:]).labels
+        experiment = FaceExperiment(
+            **{
+                "recogniser": SFACE,
+                "anchors": anchors,
+                "arms": arms,
+                "reference_size": 100_000,
+                "reference_people": "synthetic people",
+                "gallery_error": tuple(GalleryError(gallery_size=n, sigma_ppm=1) for n in anchors),
+                **(asked or {}),
+            }
+        )
         sentence = "A sentence for whoever approves."
         fields: dict[str, Any] = {
             "audience": sites,
@@ -54,24 +67,12 @@ def make_study() -> MakeStudy:
                 outputs=sentence,
             ),
             "cohort": Cohort(),
-            "experiment": FaceExperiment(
-                anchors=anchors,
-                arms=arms,
-                reference_size=100_000,
-                reference_people="synthetic people",
-                gallery_error=tuple(GalleryError(gallery_size=n, sigma_ppm=1) for n in anchors),
-            ),
+            "experiment": experiment,
             "constants": tuple(
-                Constant(role=role, sha256=f"{number:064x}", size_bytes=10)
+                Constant(role=role, sha256=SHA256.get(role, f"{number:064x}"), size_bytes=10)
                 for number, role in enumerate(ConstantRole)
             ),
-            "tables": (
-                TableRequest(
-                    table=JOINT_TABLE,
-                    cells=cells,
-                    epsilon_nano=PrivacyLoss.from_decimal(epsilon).nano,
-                ),
-            ),
+            "tables": priced(experiment, PrivacyLoss.from_decimal(epsilon)),
             "minimum_declared_people": 10,
             "minimum_sites": 1,
             "opens_at": opened,

@@ -1,4 +1,4 @@
-"""`reidscope-deid`: run, verify, explain, keygen, reidentify; page, contact-sheet, signoff."""
+"""`reidscope-deid`: run, verify, explain, keygen, bids; page, contact-sheet, signoff."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from reidscope_deid.audit import AuditReport, audit_output
+from reidscope_deid.bids.cli import app as bids_app
 from reidscope_deid.explanation import explain, summary
 from reidscope_deid.faces import find_defacer
 from reidscope_deid.keys import generate_key, load_key
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 app.add_typer(tables_app, name="table")
 app.add_typer(review_app)
+app.add_typer(bids_app)
 _out = Console()
 _err = Console(stderr=True)
 

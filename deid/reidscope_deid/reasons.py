@@ -31,6 +31,7 @@ class Reason(StrEnum):
     FACE = "face"
     UNVERIFIED = "unverified"
     CONFLICT = "conflict"
+    NOT_OFFERED = "not-offered"
 
     @property
     def by_design(self) -> bool:
@@ -40,6 +41,7 @@ class Reason(StrEnum):
 
 _BY_DESIGN = frozenset(
     {
+        Reason.NOT_OFFERED,
         Reason.NOT_DICOM,
         Reason.TRANSFER_SYNTAX,
         Reason.SOP_CLASS,
@@ -76,7 +78,8 @@ _EXPECTED = {
     Reason.SAMPLES_TWICE: "burned-in text or a face to remove, not both",
     Reason.FACE: "a series whose face was removed, and whose brain was left whole",
     Reason.UNVERIFIED: "an output that an independent reader finds clean",
-    Reason.CONFLICT: "one content for one SOP instance UID",
+    Reason.CONFLICT: "one content for one SOP instance UID, or one file for one name",
+    Reason.NOT_OFFERED: "a kind of file of a BIDS dataset that is offered",
 }
 
 

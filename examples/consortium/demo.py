@@ -211,13 +211,16 @@ def enrol(consortium: Consortium, people: int, epsilon: str) -> None:
         list(pool.map(index, consortium.sites))
 
 
-def open_study(consortium: Consortium, people: int, epsilon: str, arms: str, anchors: str) -> None:
+def open_study(
+    consortium: Consortium, people: int, epsilon: str, *, arms: str, attackers: str, anchors: str
+) -> None:
     """Write the study down, plan it, sign it, open it."""
     server, out = BIN / "reidscope-server", consortium.out
     draft, signed = out / "study.draft.json", out / "study.dsse.json"
     run(server, "study", "new", "--id", STUDY, "--sites", ",".join(consortium.sites),
         "--constants", consortium.reference, "--out", draft, "--population", "synthetic people",
-        "--title", "Faces in synthetic head scans", "--arms", arms, "--anchors", anchors,
+        "--title", "Faces in synthetic head scans", "--arms", arms, "--attackers", attackers,
+        "--anchors", anchors,
         "--epsilon", epsilon, "--minimum-people", str(min(people, 20)),
         "--minimum-sites", str(len(consortium.sites)), "--days", "1",
         "--home", consortium.coordinator)  # fmt: skip
@@ -246,7 +249,7 @@ def fresh_folder(out: Path) -> None:
 
 def demonstrate(
     consortium: Consortium, processes: Processes, stages: Stages, *, people: int, epsilon: str,
-    arms: str, anchors: str, seconds: float,
+    arms: str, attackers: str, anchors: str, seconds: float,
 ) -> None:  # fmt: skip
     """Do it all, from nothing to a report."""
     server, logs = BIN / "reidscope-server", consortium.out / "logs"
@@ -262,7 +265,7 @@ def demonstrate(
         wait_for("coordinator", lambda: listening(ports[2]), seconds=60, alive=[up])
         enrol(consortium, people, epsilon)
     with stages.stage("a signed study"):
-        open_study(consortium, people, epsilon, arms, anchors)
+        open_study(consortium, people, epsilon, arms=arms, attackers=attackers, anchors=anchors)
     with stages.stage("agents, and a person's yes at every site"):
         agents = [
             processes.start(
@@ -300,7 +303,10 @@ def main(
     people: Annotated[int, typer.Option(min=2, help="People at each site.")] = 25,
     sites: Annotated[int, typer.Option(min=1, max=len(NAMES), help="Hospitals.")] = 3,
     epsilon: Annotated[str, typer.Option(help="Of the one joint table at each site.")] = "2",
-    arms: Annotated[str, typer.Option(help="Defacers, separated by commas.")] = "blur,quickshear",
+    arms: Annotated[str, typer.Option(help="Defacers, by commas.")] = "facemask,quickshear",
+    attackers: Annotated[str, typer.Option(help="By commas; the first reads every arm.")] = (
+        "calibrated,repairing"
+    ),
     anchors: Annotated[str, typer.Option(help="Gallery sizes, ascending.")] = "100,1000",
     reference: Annotated[Path, typer.Option(help="Public constants.", file_okay=False)] = REFERENCE,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo-output"),
@@ -329,7 +335,7 @@ def main(
     try:
         demonstrate(
             consortium, processes, stages, people=people, epsilon=epsilon, arms=arms,
-            anchors=anchors, seconds=seconds,
+            attackers=attackers, anchors=anchors, seconds=seconds,
         )  # fmt: skip
     except KeyboardInterrupt:
         print("\ninterrupted: stopping every process", file=sys.stderr)
@@ -351,7 +357,11 @@ def print_headlines(report: Path) -> None:
     print(f"\nSYNTHETIC PEOPLE  {said['study']['title']}")
     for row in said["identification"]:
         found = f"{row['rate']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
-        print(f"  {row['arm']:<12} found among {row['gallery_size']:>6,} faces: {found}")
+        attack = f"{row['arm']:<12} {row['attacker']:<11}"
+        print(f"  {attack} found among {row['gallery_size']:>6,} faces: {found}")
+    for row in said["failed_gates"]:
+        failed = f"{row['rate']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+        print(f"  {row['arm']:<12} failed its gates: {failed}")
     print(f"  epsilon {said['privacy']['epsilon_total']:g} a person, at one site")
     print(f"\nreport: {report / 'index.html'}")
 

@@ -5,7 +5,8 @@ or yes/no for a defaced arm, which is read at the smallest anchor alone:
 
     unmodified=1000;blur=yes;quickshear=no      ...      not acquired
 
-so that anyone can recompute every rate from the counts.
+and `blur/repairing=yes` where another attacker than the study's first reads a defaced arm, so that
+anyone can recompute every rate from the counts.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class JointCells:
     anchors : tuple of int
         Gallery sizes at which the unmodified arm is read, ascending, each at least 2.
     defacers : tuple of str
-        Arms read at the smallest anchor, in the study's order; `unmodified` is not one of them.
+        Columns read at the smallest anchor, in the study's order: a defaced arm, or `arm/attacker`;
+        `unmodified` is not one of them.
     """
 
     anchors: tuple[int, ...]

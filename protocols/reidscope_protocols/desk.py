@@ -91,7 +91,7 @@ class Desk:
         try:
             while time.monotonic() < deadline:
                 if answer.exists():
-                    return _unwrap(json.loads(answer.read_bytes()))
+                    return unwrapped(json.loads(answer.read_bytes()))
                 with self.claim() as held:
                     # The daemon ended meanwhile: the request is taken back and done here.
                     if held and request.exists():
@@ -129,15 +129,20 @@ class Desk:
             except FileNotFoundError:
                 continue  # its author gave up between the listing and now
             request.unlink(missing_ok=True)
-            try:
-                asked = json.loads(body)
-                reply: Answer = {"answer": handler(asked["verb"], asked["arguments"])}
-            except ReidscopeError as error:
-                reply = {"error": str(error), "exit_code": error.exit_code}
-            except Exception:  # noqa: BLE001  # one request's defect must not end the daemon, and its text may hold data
-                reply = {"error": str(_DEFECT), "exit_code": _DEFECT.exit_code}
-            write_durably(request.with_suffix(".answer"), json.dumps(reply).encode())
+            write_durably(request.with_suffix(".answer"), replied(body, handler))
         return len(waiting)
+
+
+def replied(body: bytes, handler: Handler) -> bytes:
+    """Carry a request out and return the reply: an answer, or an error's line and exit code."""
+    try:
+        asked = json.loads(body)
+        reply: Answer = {"answer": handler(asked["verb"], asked["arguments"])}
+    except ReidscopeError as error:
+        reply = {"error": str(error), "exit_code": error.exit_code}
+    except Exception:  # noqa: BLE001  # one request's defect must not end the daemon, and its text may hold data
+        reply = {"error": str(_DEFECT), "exit_code": _DEFECT.exit_code}
+    return json.dumps(reply).encode()
 
 
 def dispatch(
@@ -165,7 +170,8 @@ def dispatch(
     return verbs[verb](subject, arguments)
 
 
-def _unwrap(reply: Mapping[str, Any]) -> Answer:
+def unwrapped(reply: Mapping[str, Any]) -> Answer:
+    """Return the answer of a reply, or raise CarriedOutError with what the daemon met."""
     if "error" in reply:
         raise CarriedOutError(reply["error"], exit_code=reply["exit_code"])
     answer: Answer = reply["answer"]

@@ -29,7 +29,9 @@
     │   └── DeclinedCallError          52   the other side answers: not this
     ├── DeidError                      60   a file that could not be de-identified
     │   ├── UnparsableDicomError       61   fails closed: quarantined, never passed on
-    │   └── ResidualIdentifierError    62   the audit found something in the output
+    │   ├── ResidualIdentifierError    62   the audit found something in the output
+    │   ├── DefacerFailedError         63   a defacer of others left no defaced scan
+    │   └── DefacerStoppedError        64   a defacer of others did not end, or did not start
     ├── AdmissionError                 70   the coordinator's own refusals
     │   ├── ReplayedError              71   a statement that was already superseded
     │   └── ImplausibleError           72   counts that no site of that size can have
@@ -267,6 +269,18 @@ class ResidualIdentifierError(DeidError):
     """The audit found something in the output that the profile should have removed."""
 
     exit_code = 62
+
+
+class DefacerFailedError(DeidError):
+    """A defacer of others left something that is no defaced scan: says something of the scan."""
+
+    exit_code = 63
+
+
+class DefacerStoppedError(DeidError):
+    """A defacer of others did not end in time, or did not start: says nothing of the scan."""
+
+    exit_code = 64
 
 
 class AdmissionError(DescribedError):

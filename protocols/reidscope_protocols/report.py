@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
+from reidscope_protocols.face_experiment import GalleryError, Renders
 from reidscope_protocols.keys import KeyRecord
 from reidscope_protocols.statements import Parsed, Statement
-from reidscope_protocols.study import GalleryError
-from reidscope_protocols.vocabulary import Line, Sha256, SiteName, StudyId
+from reidscope_protocols.vocabulary import (
+    Direction,
+    FailedGate,
+    Line,
+    Mate,
+    ScanRule,
+    Sha256,
+    SiteName,
+    StudyId,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Difference = Annotated[float, Field(ge=-1, le=1)]
+LICENCE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$"
+Licence = Annotated[str, StringConstraints(pattern=LICENCE_PATTERN)]
+"""An SPDX licence identifier, such as CC-BY-4.0."""
+
+DEFAULT_LICENCE = "CC-BY-4.0"
 
 
 class ReportedStudy(Parsed):
-    """Which study was answered."""
+    """Which study was answered, and how the attack was made.
+
+    Attributes
+    ----------
+    chance_percent : float
+        What guessing reaches at the smallest gallery at most, per cent of people.
+    """
 
     id: StudyId
     title: Line
@@ -26,6 +46,13 @@ class ReportedStudy(Parsed):
     reference_people: Line
     reference_size: int
     gallery_error: tuple[GalleryError, ...]
+    mate: Mate
+    direction: Direction
+    scan_rule: ScanRule
+    chance_percent: float
+    failed_gate: FailedGate
+    renders: Renders
+    recogniser: Line
 
 
 class People(Parsed):
@@ -75,6 +102,7 @@ class SiteIdentification(Parsed):
 
     site: SiteName
     arm: Line
+    attacker: Line
     gallery_size: int
     rate: Share
     low: Share
@@ -86,6 +114,7 @@ class Influence(Parsed):
 
     site: SiteName
     arm: Line
+    attacker: Line
     gallery_size: int
     change: Difference
 
@@ -104,11 +133,37 @@ class Comparison(Parsed):
 
     experiment: Line
     arm: Line
+    attacker: Line
     against: Line
     gallery_size: int
     difference: Difference
     low: Difference
     high: Difference
+
+
+class FailedGates(Parsed):
+    """Share of people whose scan failed a defacer's gates: never shown apart from its rate."""
+
+    arm: Line
+    rate: Share
+    low: Share
+    high: Share
+
+
+class Damage(Parsed):
+    """Share of people whose scan lost so much of the brain to a defacer.
+
+    Attributes
+    ----------
+    brain_lost : str
+        One of the classes, or "1% or more": the last two together.
+    """
+
+    arm: Line
+    brain_lost: Line
+    rate: Share
+    low: Share
+    high: Share
 
 
 class PrivacyAccount(Parsed):
@@ -143,12 +198,19 @@ class Evidence(Parsed):
 
 
 class Report(Statement):
-    """A study's published answer."""
+    """A study's published answer.
+
+    Attributes
+    ----------
+    licence : str
+        What readers may do with the numbers; the coordinator's choice.
+    """
 
     payload_type = "application/vnd.reidscope.report+json"
-    schema_: Literal["reidscope.report/1"] = Field("reidscope.report/1", alias="schema")
+    schema_: Literal["reidscope.report/2"] = Field("reidscope.report/2", alias="schema")
     study_sha256: Sha256
     study: ReportedStudy
+    licence: Licence = DEFAULT_LICENCE
     notices: tuple[Line, ...]
     sites: tuple[ReportedSite, ...]
     tables: tuple[ReportedTable, ...]
@@ -158,6 +220,8 @@ class Report(Statement):
     influence: tuple[Influence, ...]
     acquired: tuple[Acquired, ...]
     comparisons: tuple[Comparison, ...]
+    failed_gates: tuple[FailedGates, ...]
+    damage: tuple[Damage, ...]
     privacy: PrivacyAccount
     evidence: Evidence
     versions: dict[Line, Line]

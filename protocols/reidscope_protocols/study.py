@@ -6,12 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from reidscope_protocols.cells import JointCells
+from reidscope_protocols.face_experiment import GATES_TABLE, JOINT_TABLE, FaceExperiment
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.statements import LedgerHead, Parsed, Statement
 from reidscope_protocols.vocabulary import (
-    UNMODIFIED,
-    ArmName,
     ConstantRole,
     Line,
     Moment,
@@ -21,8 +19,8 @@ from reidscope_protocols.vocabulary import (
     StudyId,
 )
 
-JOINT_TABLE = "face-joint"
-_MEASURED_SHARE = 10
+_GATES_SHARE = 5
+_DAMAGE = PrivacyLoss(200_000_000)
 
 
 class FiveSafes(Parsed):
@@ -33,62 +31,6 @@ class FiveSafes(Parsed):
     settings: Paragraph
     data: Paragraph
     outputs: Paragraph
-
-
-class GalleryError(Parsed):
-    """Standard deviation of a rate at one anchor from having drawn ONE public gallery.
-
-    Attributes
-    ----------
-    gallery_size : int
-        The anchor, N.
-    sigma_ppm : int
-        sigma_G(N), parts per million, from public probes over resampled public galleries.
-    """
-
-    gallery_size: int = Field(ge=2)
-    sigma_ppm: int = Field(ge=0, le=1_000_000)
-
-
-class FaceExperiment(Parsed):
-    """The question whether a person's scan finds the person's photo among N faces.
-
-    Attributes
-    ----------
-    anchors : tuple of int
-        Gallery sizes at which the unmodified arm is read; at most a tenth of the reference.
-    arms : tuple of str
-        `unmodified` first, then the defacers, which are read at the smallest anchor.
-    reference_size : int
-        Faces of the public reference gallery, M.
-    """
-
-    kind: Literal["face-identification"] = "face-identification"
-    mate: Literal["photo"] = "photo"
-    attacker: Literal["calibrated"] = "calibrated"
-    scan_rule: Literal["first-by-date"] = "first-by-date"
-    anchors: tuple[int, ...] = Field(min_length=1, max_length=8)
-    arms: tuple[ArmName, ...] = Field(min_length=1, max_length=9)
-    reference_size: int = Field(ge=20)
-    reference_people: Line
-    gallery_error: tuple[GalleryError, ...]
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> Self:
-        if self.arms[0] != UNMODIFIED:
-            message = "the first arm must be unmodified"
-            raise ValueError(message)
-        if max(self.anchors) * _MEASURED_SHARE > self.reference_size:
-            message = f"every anchor must be at most a tenth of {self.reference_size} faces"
-            raise ValueError(message)
-        if tuple(error.gallery_size for error in self.gallery_error) != self.anchors:
-            message = "gallery_error must give each anchor once, in order"
-            raise ValueError(message)
-        return self
-
-    def cells(self) -> JointCells:
-        """Return the joint table's cells."""
-        return JointCells(anchors=self.anchors, defacers=self.arms[1:])
 
 
 class Constant(Parsed):
@@ -116,6 +58,29 @@ class TableRequest(Parsed):
     def loss(self) -> PrivacyLoss:
         """Price of the table."""
         return PrivacyLoss(self.epsilon_nano)
+
+
+def priced(
+    experiment: FaceExperiment, loss: PrivacyLoss, damage_loss: PrivacyLoss = _DAMAGE
+) -> tuple[TableRequest, ...]:
+    """Price an experiment's tables: the gates a fifth of `loss`, the joint table the rest.
+
+    Parameters
+    ----------
+    experiment : FaceExperiment
+        Names the tables.
+    loss : PrivacyLoss
+        Of the joint table and the table of failed gates together.
+    damage_loss : PrivacyLoss
+        Of each table of damage, on top.
+    """
+    cells = experiment.tables()
+    gates = loss.nano // _GATES_SHARE if GATES_TABLE in cells else 0
+    prices = {JOINT_TABLE: loss.nano - gates, GATES_TABLE: gates}
+    return tuple(
+        TableRequest(table=name, cells=labels, epsilon_nano=prices.get(name, damage_loss.nano))
+        for name, labels in cells.items()
+    )
 
 
 class Cohort(Parsed):
@@ -148,7 +113,7 @@ class Study(Statement):
     """
 
     payload_type = "application/vnd.reidscope.study+json"
-    schema_: Literal["reidscope.study/1.0"] = Field("reidscope.study/1.0", alias="schema")
+    schema_: Literal["reidscope.study/2.0"] = Field("reidscope.study/2.0", alias="schema")
     study_id: StudyId
     title: Line
     question: Paragraph
@@ -157,7 +122,7 @@ class Study(Statement):
     cohort: Cohort
     experiment: FaceExperiment
     constants: tuple[Constant, ...] = Field(min_length=1, max_length=20)
-    tables: tuple[TableRequest, ...] = Field(min_length=1, max_length=1)
+    tables: tuple[TableRequest, ...] = Field(min_length=1, max_length=20)
     minimum_declared_people: int = Field(ge=1)
     minimum_sites: int = Field(ge=1)
     opens_at: Moment
@@ -167,9 +132,9 @@ class Study(Statement):
 
     @model_validator(mode="after")
     def _asks_for_its_own_cells(self) -> Self:
-        (table,) = self.tables
-        if table.table != JOINT_TABLE or table.cells != self.experiment.cells().labels:
-            message = f"tables must be the experiment's own cells under the name {JOINT_TABLE}"
+        asked = tuple((table.table, table.cells) for table in self.tables)
+        if asked != tuple(self.experiment.tables().items()):
+            message = "tables must be the experiment's own: " + ", ".join(self.experiment.tables())
             raise ValueError(message)
         if not self.issued_at <= self.opens_at < self.closes_at <= self.not_after:
             message = "issued_at <= opens_at < closes_at <= not_after must hold"
@@ -178,9 +143,21 @@ class Study(Statement):
         if not self.opens_at <= answers < self.closes_at:
             message = "opens_at <= answers_from < closes_at must hold"
             raise ValueError(message)
+        networks = {part.sha256 for part in self.experiment.recogniser.parts}
         roles = [constant.role for constant in self.constants]
-        if sorted(roles) != sorted(ConstantRole):
-            message = "each constant's role must appear exactly once"
+        others = [role for role in roles if role is not ConstantRole.RECOGNISER]
+        if sorted(others) != sorted(set(ConstantRole) - {ConstantRole.RECOGNISER}):
+            message = "each constant's role but the recogniser's must appear exactly once"
+            raise ValueError(message)
+        held = [c.sha256 for c in self.constants if c.role is ConstantRole.RECOGNISER]
+        if set(held) != networks or len(held) != len(networks):
+            message = "the recogniser's networks must be its declaration's, each once"
+            raise ValueError(message)
+        if (
+            self.constant(ConstantRole.DETECTOR).sha256
+            != self.experiment.recogniser.detector.sha256
+        ):
+            message = "the detector must be the recogniser declaration's"
             raise ValueError(message)
         if self.minimum_sites > len(self.audience) or len(set(self.audience)) != len(self.audience):
             message = "audience must name distinct sites, no fewer than minimum_sites"
@@ -189,7 +166,7 @@ class Study(Statement):
 
     @property
     def joint_table(self) -> TableRequest:
-        """The one table of version 1 of the schema."""
+        """The table that every rate is read from; always the first."""
         return self.tables[0]
 
     @property
@@ -198,5 +175,5 @@ class Study(Statement):
         return PrivacyLoss(sum(table.epsilon_nano for table in self.tables))
 
     def constant(self, role: ConstantRole) -> Constant:
-        """Return the constant with that role."""
+        """Return the (first) constant with that role."""
         return next(constant for constant in self.constants if constant.role is role)

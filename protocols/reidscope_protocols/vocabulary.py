@@ -88,3 +88,51 @@ class DecisionReason(StrEnum):
     WORKLOAD = "workload"
     DATA = "data"
     OTHER = "other"
+
+
+class Attacker(StrEnum):
+    """What the attacker knows and does."""
+
+    RAW = "raw"
+    """Compares embeddings as the recogniser gives them."""
+    CALIBRATED = "calibrated"
+    """Subtracts the public means of photos and of scans, arm by arm."""
+    REPAIRING = "repairing"
+    """Calibrated, and fills what a defacer took from the average head first."""
+
+
+class Mate(StrEnum):
+    """What the attacker holds with a name on it."""
+
+    PHOTO = "photo"
+    SECOND_SCAN = "second-scan"
+
+
+class Direction(StrEnum):
+    """Who searches whom."""
+
+    SAMPLE_TO_POPULATION = "sample-to-population"
+    """A released scan searches photos or scans with names."""
+    POPULATION_TO_SAMPLE = "population-to-sample"
+    """A photo or scan with a name searches released scans."""
+
+
+class ScanRule(StrEnum):
+    """Which scans of a person are released."""
+
+    FIRST_BY_DATE = "first-by-date"
+    MOST_EXPOSED = "most-exposed"
+
+
+class FailedGate(StrEnum):
+    """What becomes of a scan that fails a defacer's gates."""
+
+    NOT_RELEASED = "not-released"
+    RELEASED = "released"
+
+
+class Fusion(StrEnum):
+    """How several renders of a scan are put together."""
+
+    MEAN = "mean"
+    BEST = "best"

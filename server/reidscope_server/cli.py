@@ -15,6 +15,7 @@ from reidscope_protocols.desk import Desk, Handler
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import peek_type
 from reidscope_protocols.errors import NotReadyError, UnsupportedError
+from reidscope_protocols.report import DEFAULT_LICENCE
 from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
 from reidscope_server import up as daemon
 from reidscope_server.ca import make_keys
@@ -176,11 +177,14 @@ def report(
     notice: Annotated[
         list[str] | None, typer.Option("--notice", help="A line for the report's head.")
     ] = None,
+    licence: Annotated[
+        str, typer.Option(help="What readers may do with the numbers: an SPDX identifier.")
+    ] = DEFAULT_LICENCE,
 ) -> None:
     """Pool the noisy tables, estimate, sign and write the report."""
     existing = ServerHome.existing(home)
     with Coordinator.opened(existing) as coordinator:
-        written = publish(coordinator, study, out, notices=tuple(notice or ()))
+        written = publish(coordinator, study, out, notices=tuple(notice or ()), licence=licence)
     for line in written.headlines:
         say(line)
     say(f"report: {out / 'index.html'}")
@@ -202,7 +206,8 @@ def verify(
                 "estimates": verified.estimates,
                 "releases": verified.releases,
                 "decisions": verified.decisions,
-                "page": str(verified.page),
+                "page": verified.page,
+                "figures": verified.figures,
                 "keys": [key.record.model_dump(mode="json") for key in verified.keys],
             }
         )
@@ -213,6 +218,7 @@ def verify(
     )
     say(f"recomputed    {verified.estimates} estimates from the releases inside: all equal")
     say(f"page          {verified.page}")
+    say(f"figures       {verified.figures}")
     for key in verified.keys:
         voice = f"{key.record.role} {key.record.site or ''}".strip()
         say(f"key           {key.record.public}  {voice}")

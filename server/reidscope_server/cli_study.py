@@ -11,10 +11,12 @@ import typer
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import sign_payload
 from reidscope_protocols.errors import InputError, RefusalError
+from reidscope_protocols.face_experiment import LARGEST_SCAN_CAP
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
+from reidscope_protocols.vocabulary import Attacker, FailedGate
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
 from reidscope_server.planning import WIDEST_POINTS, plan
@@ -69,7 +71,31 @@ def new(
     ),
     arms: Annotated[str, typer.Option(help="Defacers, separated by commas.")] = "quickshear",
     anchors: Annotated[str, typer.Option(help="Gallery sizes, separated by commas.")] = "100,1000",
-    epsilon: Annotated[str, typer.Option(help="Of the one joint table.")] = "2",
+    attackers: Annotated[
+        str,
+        typer.Option(
+            help="calibrated, raw, repairing, separated by commas: the first reads every arm, the "
+            "others the defaced ones too."
+        ),
+    ] = "calibrated",
+    failed_gate: Annotated[
+        FailedGate, typer.Option(help="Whether anybody gets a scan that fails a defacer's gates.")
+    ] = FailedGate.NOT_RELEASED,
+    scan_cap: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=LARGEST_SCAN_CAP,
+            help="Scans of a person, of which the most exposed one counts; 1: the first by date.",
+        ),
+    ] = 1,
+    damage: Annotated[
+        str, typer.Option(help="Defacers whose damage to the brain is asked for, by commas.")
+    ] = "",
+    epsilon: Annotated[
+        str, typer.Option(help="Of the joint table and the compulsory table of failed gates.")
+    ] = "2",
+    damage_epsilon: Annotated[str, typer.Option(help="Of each table of damage, on top.")] = "0.2",
     reference_people: Annotated[
         str, typer.Option(help="Who the faces of the public gallery are of.")
     ] = "synthetic people",
@@ -95,6 +121,11 @@ def new(
         population=population.value,
         sites=_list(sites),
         arms=_list(arms),
+        attackers=_attackers(attackers),
+        failed_gate=failed_gate,
+        scan_cap=scan_cap,
+        damage_arms=_list(damage),
+        damage_epsilon=PrivacyLoss.from_decimal(damage_epsilon),
         anchors=_numbers(anchors, "anchors"),
         epsilon=PrivacyLoss.from_decimal(epsilon),
         reference_people=reference_people,
@@ -109,8 +140,8 @@ def new(
         heads = tuple(map(SiteHead.model_validate, seen))
     study = draft(answers, read_constants(constants), heads)
     write_durably(out, study.payload(), mode=_PUBLIC)
-    cells = len(study.joint_table.cells)
-    say(f"draft of {study_id}: {cells} cells, epsilon {study.loss} at each site")
+    tables = ", ".join(f"{table.table} of {len(table.cells)} cells" for table in study.tables)
+    say(f"draft of {study_id}: {tables}; epsilon {study.loss} at each site")
 
 
 @study_app.command("plan")
@@ -121,7 +152,10 @@ def plan_command(
     force: Annotated[bool, typer.Option("--force", help="Accept wide intervals.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say how wide every interval will be; refuse a study that would answer nothing."""
+    """Say how wide every interval will be; refuse a study that would answer nothing.
+
+    Failed gates and damage are shown and never refused for: they are there to warn.
+    """
     study = Study.parse(draft_file.read_bytes())
     planned = plan(study, _numbers(people, "people"))
     rows = [
@@ -137,9 +171,9 @@ def plan_command(
         show_json(rows)
     else:
         columns = ("kind", "arm", "gallery", "half_width_points")
-        table = [[row[column] for column in columns] for row in rows]
+        table = [["" if row[c] is None else row[c] for c in columns] for row in rows]
         show_table(f"{study.study_id}: intervals to come", columns, table)
-    widest = max(row.half_width_points for row in planned)
+    widest = max(row.half_width_points for row in planned if row.gallery_size is not None)
     if widest > WIDEST_POINTS and not force:
         raise RefusalError(
             "plan",
@@ -206,9 +240,22 @@ def status(
     if as_json:
         show_json(answer)
         return
-    columns = ("site", "decision", "answer", "released")
+    columns = ("site", "decision", "answer", "released", "waits_for")
     rows = [[row[column] for column in columns] for row in answer["sites"]]
     show_table(f"{answer['study']} (closes {answer['closes']})", columns, rows)
+
+
+def _attackers(text: str) -> tuple[Attacker, ...]:
+    words = _list(text)
+    known = [attacker.value for attacker in Attacker]
+    if not words or not set(words) <= set(known):
+        raise InputError(
+            "attackers",
+            got="none, or an unknown one",
+            expected="out of " + ", ".join(known),
+            do="correct --attackers",
+        )
+    return tuple(map(Attacker, words))
 
 
 def _numbers(text: str, what: str) -> tuple[int, ...]:

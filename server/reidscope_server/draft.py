@@ -1,8 +1,8 @@
 """A new study, unsigned: from a few answers and the folder of its public constants.
 
-The constants folder is what `examples/consortium/build_reference.py` made: two files. The
-calibration names everything else (detector, recogniser, template) by sha256, so that the
-coordinator needs no image software to write a study down.
+The constants folder is what `reidscope-site reference build` made: two files, and a folder with
+recognisers of one's own. The calibration names everything else (detector, recogniser, template) by
+sha256, so that the coordinator needs no image software to write a study down.
 """
 
 from __future__ import annotations
@@ -10,33 +10,46 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from reidscope_protocols.cells import JointCells
 from reidscope_protocols.errors import InputError, MalformedError
+from reidscope_protocols.face_experiment import (
+    FaceExperiment,
+    GalleryError,
+    Renders,
+)
 from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import (
-    JOINT_TABLE,
     Cohort,
     Constant,
-    FaceExperiment,
     FiveSafes,
-    GalleryError,
     SiteHead,
     Study,
-    TableRequest,
+    priced,
 )
-from reidscope_protocols.vocabulary import UNMODIFIED, ConstantRole
+from reidscope_protocols.vocabulary import (
+    UNMODIFIED,
+    Attacker,
+    ConstantRole,
+    Direction,
+    FailedGate,
+    Mate,
+    ScanRule,
+)
 
 GALLERY_FILE = "gallery.npy"
 CALIBRATION_FILE = "calibration.json"
+MODELS_FOLDER = "models"
 _PPM = 1_000_000
+_DOMAIN_FACTOR = 3.0
+"""Strangers found so many times as often as chance says stand out by their domain alone."""
 Population = Literal["patients", "volunteers", "synthetic people"]
 
 
@@ -48,8 +61,18 @@ class Answers:
     ----------
     arms : tuple of str
         Defacers, without `unmodified`.
+    attackers : tuple of Attacker
+        The first reads every arm, the others the defaced ones too.
+    damage_arms : tuple of str
+        Defacers whose damage to the brain is asked for.
     epsilon : PrivacyLoss
-        Of the one joint table.
+        Of the joint table and the table of failed gates together.
+    damage_epsilon : PrivacyLoss
+        Of each table of damage, on top.
+    scan_cap : int
+        Scans of a person, of which the most exposed one counts; 1 for the first by date.
+    failed_gate : FailedGate
+        Whether anybody gets a scan that fails its gates.
     reference_people : str
         Who the faces of the public gallery are of, in a line.
     days : int
@@ -71,6 +94,11 @@ class Answers:
     minimum_sites: int
     days: int
     answers_after_hours: int = 0
+    attackers: tuple[Attacker, ...] = (Attacker.CALIBRATED,)
+    damage_arms: tuple[str, ...] = ()
+    damage_epsilon: PrivacyLoss = field(default_factory=lambda: PrivacyLoss(200_000_000))
+    scan_cap: int = 1
+    failed_gate: FailedGate = FailedGate.NOT_RELEASED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +109,27 @@ class ConstantsFolder:
     ----------
     files : mapping of str to bytes
         Contents by sha256: what sites may fetch from the coordinator.
+    readings : frozenset of str
+        `arm/attacker` that there is a calibration for; raw ones where there is a gallery for them.
+    strangers_found : mapping
+        Reading to how often public strangers were found at the smallest gallery: the domain check.
     """
 
     constants: tuple[Constant, ...]
     files: Mapping[str, bytes]
     reference_size: int
     sigma_ppm: Mapping[int, int]
-    arms: frozenset[str]
+    readings: frozenset[str]
+    mate: Mate
+    direction: Direction
+    renders: Renders
+    recogniser: RecogniserDeclaration
+    strangers_found: Mapping[str, float]
+
+    @property
+    def arms(self) -> frozenset[str]:
+        """Arms that somebody was calibrated for."""
+        return frozenset(reading.split("/")[0] for reading in self.readings)
 
 
 def read_constants(folder: Path) -> ConstantsFolder:
@@ -114,10 +156,14 @@ def read_constants(folder: Path) -> ConstantsFolder:
     gallery_sha256, calibration_sha256 = files
     try:
         said: dict[str, Any] = json.loads(calibration)
+        recogniser = RecogniserDeclaration.model_validate_json(json.dumps(said["recogniser"]))
+        models = _models(folder)
         named = [
-            Constant(role=role, sha256=said[f"{role}_sha256"], size_bytes=None)
-            for role in (ConstantRole.DETECTOR, ConstantRole.RECOGNISER, ConstantRole.TEMPLATE)
+            (ConstantRole.DETECTOR, str(said["detector_sha256"])),
+            (ConstantRole.TEMPLATE, str(said["template_sha256"])),
+            *((ConstantRole.RECOGNISER, part.sha256) for part in recogniser.parts),
         ]
+        files |= {sha256: models[sha256] for _, sha256 in named if sha256 in models}
         return ConstantsFolder(
             constants=(
                 Constant(
@@ -130,7 +176,14 @@ def read_constants(folder: Path) -> ConstantsFolder:
                     sha256=calibration_sha256,
                     size_bytes=len(calibration),
                 ),
-                *named,
+                *(
+                    Constant(
+                        role=role,
+                        sha256=sha256,
+                        size_bytes=len(models[sha256]) if sha256 in models else None,
+                    )
+                    for role, sha256 in named
+                ),
             ),
             files=files,
             reference_size=int(said["gallery_faces"]),
@@ -138,13 +191,21 @@ def read_constants(folder: Path) -> ConstantsFolder:
                 int(size): round(float(sigma) * _PPM)
                 for size, sigma in said["sigma_gallery"].items()
             },
-            arms=frozenset(said["means"]) - {"photo"},
+            readings=_readings(said),
+            mate=Mate(said["mate"]),
+            direction=Direction(said["direction"]),
+            renders=Renders.model_validate_json(json.dumps(said["renders"])),
+            recogniser=recogniser,
+            strangers_found={
+                str(name): float(share)
+                for name, share in said["figures"]["strangers_found"].items()
+            },
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         # Whatever is missing, the file is not a calibration; its text adds nothing for a reader.
         raise MalformedError(
             CALIBRATION_FILE,
-            got="a file without models, template, gallery_faces or sigma_gallery",
+            got="a file without recogniser, template, gallery_faces or sigma_gallery",
             expected="what the reference build wrote",
             do="build it again",
         ) from None
@@ -170,23 +231,29 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
     MalformedError
         Answers that do not fit the schema.
     """
-    unknown = (set(answers.arms) | {UNMODIFIED}) - folder.arms
-    missing = [size for size in answers.anchors if size not in folder.sigma_ppm]
-    if unknown or missing:
-        raise InputError(
-            "study",
-            got="arms or anchors without a public calibration: "
-            + ", ".join([*sorted(unknown), *map(str, missing)]),
-            expected="arms out of "
-            + ", ".join(sorted(folder.arms))
-            + "; anchors out of "
-            + ", ".join(map(str, sorted(folder.sigma_ppm))),
-            do="calibrate them on public people first, or leave them out",
-        )
-    cells = JointCells(anchors=answers.anchors, defacers=answers.arms)
+    _require_calibrated(answers, folder)
     now = datetime.now(UTC).replace(microsecond=0)
     closes = now + timedelta(days=answers.days)
     try:
+        experiment = FaceExperiment(
+            mate=folder.mate,
+            direction=folder.direction,
+            attackers=answers.attackers,
+            scan_rule=ScanRule.MOST_EXPOSED if answers.scan_cap > 1 else ScanRule.FIRST_BY_DATE,
+            scan_cap=answers.scan_cap,
+            failed_gate=answers.failed_gate,
+            renders=folder.renders,
+            recogniser=folder.recogniser,
+            anchors=answers.anchors,
+            arms=(UNMODIFIED, *answers.arms),
+            damage_arms=answers.damage_arms,
+            reference_size=folder.reference_size,
+            reference_people=answers.reference_people,
+            gallery_error=tuple(
+                GalleryError(gallery_size=size, sigma_ppm=folder.sigma_ppm[size])
+                for size in answers.anchors
+            ),
+        )
         return Study(
             audience=answers.sites,
             issued_at=now,
@@ -195,24 +262,11 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             title=answers.title,
             question=answers.question,
             population=answers.population,
-            five_safes=_five_safes(answers),
+            five_safes=_five_safes(answers, experiment),
             cohort=Cohort(),
-            experiment=FaceExperiment(
-                anchors=answers.anchors,
-                arms=(UNMODIFIED, *answers.arms),
-                reference_size=folder.reference_size,
-                reference_people=answers.reference_people,
-                gallery_error=tuple(
-                    GalleryError(gallery_size=size, sigma_ppm=folder.sigma_ppm[size])
-                    for size in answers.anchors
-                ),
-            ),
+            experiment=experiment,
             constants=folder.constants,
-            tables=(
-                TableRequest(
-                    table=JOINT_TABLE, cells=cells.labels, epsilon_nano=answers.epsilon.nano
-                ),
-            ),
+            tables=priced(experiment, answers.epsilon, answers.damage_epsilon),
             minimum_declared_people=answers.minimum_declared_people,
             minimum_sites=answers.minimum_sites,
             ledger_heads=heads,
@@ -226,12 +280,73 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
         raise malformed("study", error) from None
 
 
-def _five_safes(answers: Answers) -> FiveSafes:
+def _require_calibrated(answers: Answers, folder: ConstantsFolder) -> None:
+    """Raise InputError for what the constants hold no public calibration of, or a false one."""
+    asked = [
+        f"{arm}/{attacker}"
+        for arm in (UNMODIFIED, *answers.arms)
+        for attacker in answers.attackers[: 1 if arm == UNMODIFIED else None]
+    ]
+    unknown = [reading for reading in asked if reading not in folder.readings]
+    missing = [size for size in answers.anchors if size not in folder.sigma_ppm]
+    if unknown or missing:
+        raise InputError(
+            "study",
+            got="readings or anchors without a public calibration: "
+            + ", ".join([*unknown, *map(str, missing)]),
+            expected="readings (arm/attacker) out of "
+            + ", ".join(sorted(folder.readings))
+            + "; anchors out of "
+            + ", ".join(map(str, sorted(folder.sigma_ppm))),
+            do="calibrate them on public people first, or leave them out",
+        )
+    chance = 1 / min(folder.sigma_ppm)
+    odd = [
+        reading
+        for reading in asked
+        if folder.strangers_found.get(reading, 0.0) > _DOMAIN_FACTOR * chance
+    ]
+    if odd:
+        raise InputError(
+            "reference",
+            got="public strangers who are found by their scanner or camera alone: "
+            + ", ".join(odd),
+            expected=f"strangers found at most {_DOMAIN_FACTOR:g} times as often as chance says",
+            do="build the reference from the probes' own domain",
+        )
+
+
+def _models(folder: Path) -> dict[str, bytes]:
+    """Recognisers of one's own that lie beside the reference, by sha256."""
+    held = folder / MODELS_FOLDER
+    if not held.is_dir():
+        return {}
+    contents = [path.read_bytes() for path in sorted(held.iterdir()) if path.is_file()]
+    return {hashlib.sha256(content).hexdigest(): content for content in contents}
+
+
+def _readings(said: Mapping[str, Any]) -> frozenset[str]:
+    calibrated = {str(name) for name in said["means"] if "/" in name}
+    galleries = set(said["galleries"])
+    arms = {name.split("/")[0] for name in calibrated}
+    raw = {
+        f"{arm}/{Attacker.RAW}"
+        for arm in arms
+        if {f"identified/{Attacker.RAW}", f"{arm}/{Attacker.RAW}"} & galleries
+    }
+    return frozenset(calibrated | raw)
+
+
+def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
+    tables = priced(experiment, answers.epsilon, answers.damage_epsilon)
+    total = PrivacyLoss(sum(table.epsilon_nano for table in tables))
+    mates = "photos" if experiment.mate is Mate.PHOTO else "second scans"
     return FiveSafes(
         project=f"{answers.title}. {answers.question}",
         people="Only the site's own agent, run by the site's own people, reads the data.",
         settings="The site's own machine; the process that evaluates a person has no network.",
-        data=f"Head scans and photos of {answers.population}; pixels only after de-identification.",
-        outputs=f"One table of {len(JointCells(anchors=answers.anchors, defacers=answers.arms))} "
-        f"counts with discrete Laplace noise, epsilon {answers.epsilon}.",
+        data=f"Head scans and {mates} of {answers.population}; "
+        "pixels only after de-identification.",
+        outputs="; ".join(f"{table.table}: {len(table.cells)} counts" for table in tables)
+        + f"; each with discrete Laplace noise, epsilon {total} together.",
     )

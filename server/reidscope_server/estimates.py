@@ -7,19 +7,34 @@ machines whose exponentials differ in the last bit publish, and recompute, the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from reidscope_protocols.cells import NOT_ACQUIRED, weights, weights_of_any
+from reidscope_protocols.face_experiment import (
+    GATES_TABLE,
+    JOINT_TABLE,
+    Readout,
+    damage_table,
+)
 from reidscope_protocols.report import (
     Acquired,
     Comparison,
+    Damage,
+    FailedGates,
     Identification,
     Influence,
     People,
     SiteIdentification,
 )
+from reidscope_protocols.side_tables import (
+    DAMAGE_CLASSES,
+    SERIOUS_DAMAGE,
+    weights_of_damage,
+    weights_of_failed,
+)
 from reidscope_protocols.statements import Release
-from reidscope_protocols.study import JOINT_TABLE, Study
+from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.intervals import (
     Weighed,
@@ -32,6 +47,7 @@ from reidscope_server.intervals import (
 from reidscope_server.pooling import Pooled, pool
 
 ANY_DEFACER = "any defacer"
+ANY_ATTACKER = "any attacker"
 _PPM = 1_000_000
 _DIGITS = 6
 
@@ -47,12 +63,13 @@ def gallery_sd(study: Study, gallery_size: int) -> float:
     return errors[gallery_size] / _PPM
 
 
-def read_points(study: Study) -> tuple[tuple[str, int], ...]:
-    """Return every (arm, gallery size) with a rate: defacers are read at the smallest anchor."""
+def read_points(study: Study) -> tuple[tuple[Readout, int], ...]:
+    """Return every (readout, gallery size) with a rate: defacers at the smallest anchor alone."""
     anchors = study.experiment.anchors
+    unmodified, *defaced = study.experiment.readouts
     return (
-        *((UNMODIFIED, anchor) for anchor in anchors),
-        *((arm, anchors[0]) for arm in study.experiment.arms[1:]),
+        *((unmodified, anchor) for anchor in anchors),
+        *((readout, anchors[0]) for readout in defaced),
     )
 
 
@@ -68,48 +85,62 @@ def identification(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
     return tuple(
         Identification(
             experiment=JOINT_TABLE,
-            arm=arm,
-            attacker=study.experiment.attacker,
+            arm=readout.arm,
+            attacker=readout.attacker,
             gallery_size=size,
             rank=1,
             basis="measured",
-            **_share(found(study, pooled, arm=arm, gallery_size=size)),
+            **_share(found(study, pooled, column=readout.column, gallery_size=size)),
         )
-        for arm, size in read_points(study)
+        for readout, size in read_points(study)
     )
 
 
 def after_any(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
-    """Estimate the share of people whom at least one of several defacers leaves to be found.
+    """Estimate the share of people whom at least one of several attacks finds.
 
-    An attacker who may choose among differently defaced copies of a scan finds them. Empty below
-    two defacers.
+    A row a defacer that several attackers look at; then one of all of them, for an attacker who may
+    choose among differently defaced copies of a scan. Only where there is more than one.
     """
-    defacers = study.experiment.arms[1:]
-    if len(defacers) < 2:  # noqa: PLR2004 (one defacer is a rate of its own)
-        return ()
+    defaced = study.experiment.readouts[1:]
+    by_arm = {
+        arm: [readout for readout in defaced if readout.arm == arm]
+        for arm in study.experiment.arms[1:]
+    }
+    groups = {arm: group for arm, group in by_arm.items() if len(group) > 1}
+    if len(by_arm) > 1:
+        groups[ANY_DEFACER] = list(defaced)
+    each = {
+        readout.column: row.rate
+        for (readout, _), row in zip(read_points(study), identification(study, pooled), strict=True)
+    }
+    return tuple(_any_of(study, pooled, arm, group, each) for arm, group in groups.items())
+
+
+def _any_of(
+    study: Study, pooled: Pooled, arm: str, group: Sequence[Readout], each: Mapping[str, float]
+) -> Identification:
     size = study.experiment.anchors[0]
+    columns = [readout.column for readout in group]
     weighed = Weighed.of(
         pooled.counts,
-        weights_of_any(pooled.cells, arms=defacers, gallery_size=size),
+        weights_of_any(pooled.cells, arms=columns, gallery_size=size),
         noise_variance=pooled.noise_variance,
         gallery_sd=gallery_sd(study, size),
     )
     together = _share(weighed)
     # Noise can put it below one of them, which it cannot be.
-    each = [row.rate for row in identification(study, pooled) if row.arm != UNMODIFIED]
-    together["rate"] = max(together["rate"], *each)
+    together["rate"] = max(together["rate"], *(each[column] for column in columns))
     together["high"] = max(together["high"], together["rate"])
-    return (
-        Identification(
-            experiment=JOINT_TABLE,
-            arm=ANY_DEFACER,
-            attacker=study.experiment.attacker,
-            gallery_size=size,
-            rank=1,
-            basis="measured",
-            **together,
-        ),
+    attackers = {readout.attacker for readout in group}
+    return Identification(
+        experiment=JOINT_TABLE,
+        arm=arm,
+        attacker=ANY_ATTACKER if len(attackers) > 1 else group[0].attacker,
+        gallery_size=size,
+        rank=1,
+        basis="measured",
+        **together,
     )
 
 
@@ -118,12 +149,13 @@ def by_site(study: Study, releases: Sequence[Release]) -> tuple[SiteIdentificati
     return tuple(
         SiteIdentification(
             site=release.site,
-            arm=arm,
+            arm=readout.arm,
+            attacker=readout.attacker,
             gallery_size=size,
-            **_share(found(study, alone, arm=arm, gallery_size=size)),
+            **_share(found(study, alone, column=readout.column, gallery_size=size)),
         )
         for release, alone in ((release, pool(study, [release])) for release in releases)
-        for arm, size in read_points(study)
+        for readout, size in read_points(study)
     )
 
 
@@ -142,15 +174,16 @@ def influence(study: Study, releases: Sequence[Release]) -> tuple[Influence, ...
     return tuple(
         Influence(
             site=site,
-            arm=arm,
+            arm=readout.arm,
+            attacker=readout.attacker,
             gallery_size=size,
             change=published(
-                share(found(study, everyone, arm=arm, gallery_size=size))
-                - share(found(study, rest, arm=arm, gallery_size=size))
+                share(found(study, everyone, column=readout.column, gallery_size=size))
+                - share(found(study, rest, column=readout.column, gallery_size=size))
             ),
         )
         for site, rest in without.items()
-        for arm, size in read_points(study)
+        for readout, size in read_points(study)
     )
 
 
@@ -163,7 +196,7 @@ def acquired(pooled: Pooled) -> Acquired:
 
 def comparisons(study: Study, pooled: Pooled) -> tuple[Comparison, ...]:
     """Estimate each defacer's paired effect: its rate minus `unmodified`'s, same people."""
-    return tuple(_comparison(study, pooled, arm) for arm in study.experiment.arms[1:])
+    return tuple(_comparison(study, pooled, readout) for readout in study.experiment.readouts[1:])
 
 
 def people(pooled: Pooled) -> People:
@@ -178,14 +211,20 @@ def people(pooled: Pooled) -> People:
     )
 
 
-def found(study: Study, pooled: Pooled, *, arm: str, gallery_size: int) -> Weighed:
-    """Weigh the table for the share found in `arm` among `gallery_size` faces."""
+def found(study: Study, pooled: Pooled, *, column: str, gallery_size: int) -> Weighed:
+    """Weigh the table for the share found in a column among `gallery_size` faces."""
     return Weighed.of(
         pooled.counts,
-        weights(pooled.cells, arm=arm, gallery_size=gallery_size),
+        _found_row(pooled.cells, column, gallery_size),
         noise_variance=pooled.noise_variance,
         gallery_sd=gallery_sd(study, gallery_size),
     )
+
+
+@lru_cache(maxsize=256)
+def _found_row(cells: tuple[str, ...], column: str, gallery_size: int) -> tuple[int, ...]:
+    """Weights, read from labels once: a hundred sites ask for the same ones."""
+    return weights(cells, arm=column, gallery_size=gallery_size)
 
 
 def _share(weighed: Weighed) -> dict[str, float]:
@@ -197,10 +236,57 @@ def _share(weighed: Weighed) -> dict[str, float]:
     }
 
 
-def _comparison(study: Study, pooled: Pooled, arm: str) -> Comparison:
+def failed_gates(study: Study, releases: Sequence[Release]) -> tuple[FailedGates, ...]:
+    """Estimate, defacer by defacer, the share of people whose defaced scan failed its gates.
+
+    The rate of an arm says little without it: a defacer that always fails would look safe.
+    """
+    requests = [table for table in study.tables if table.table == GATES_TABLE]
+    return tuple(
+        FailedGates(
+            arm=arm,
+            **_share(
+                Weighed.of(
+                    pooled.counts,
+                    weights_of_failed(pooled.cells, arm=arm),
+                    noise_variance=pooled.noise_variance,
+                )
+            ),
+        )
+        for request in requests
+        for pooled in [pool(study, releases, request)]
+        for arm in study.experiment.arms[1:]
+    )
+
+
+def damage(study: Study, releases: Sequence[Release]) -> tuple[Damage, ...]:
+    """Estimate, defacer by defacer, the share of people in each class of brain lost.
+
+    The classes in order, then 1% or more: with an interval of its own, since intervals do not add.
+    """
+    requests = {table.table: table for table in study.tables}
+    return tuple(
+        Damage(
+            arm=arm,
+            brain_lost=label,
+            **_share(
+                Weighed.of(
+                    pooled.counts,
+                    weights_of_damage(pooled.cells, lost=label),
+                    noise_variance=pooled.noise_variance,
+                )
+            ),
+        )
+        for arm in study.experiment.damage_arms
+        for pooled in [pool(study, releases, requests[damage_table(arm)])]
+        for label in (*DAMAGE_CLASSES, SERIOUS_DAMAGE)
+    )
+
+
+def _comparison(study: Study, pooled: Pooled, readout: Readout) -> Comparison:
     size = study.experiment.anchors[0]
     ours, theirs = (
-        weights(pooled.cells, arm=name, gallery_size=size) for name in (arm, UNMODIFIED)
+        weights(pooled.cells, arm=name, gallery_size=size) for name in (readout.column, UNMODIFIED)
     )
     signs = [a - b for a, b in zip(ours, theirs, strict=True)]
     weighed = Weighed.of(
@@ -213,7 +299,8 @@ def _comparison(study: Study, pooled: Pooled, arm: str) -> Comparison:
     interval = difference_interval(weighed, discordant=discordant)
     return Comparison(
         experiment=JOINT_TABLE,
-        arm=arm,
+        arm=readout.arm,
+        attacker=readout.attacker,
         against=UNMODIFIED,
         gallery_size=size,
         difference=published(difference(weighed)),

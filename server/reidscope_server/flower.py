@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import FastAPI
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
-from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
 from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.error import http_error_translator
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
@@ -44,6 +44,7 @@ from flwr.superlink.grid import HttpGrid
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.superlink.routers.fleet.router import router as fleet_router
 from flwr.superlink.servicer.runtime import runtime_handlers
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
@@ -115,6 +116,7 @@ class Fleet:
         self._nodes: dict[str, int] = {}
         self._pending: dict[str, tuple[str, str, float]] = {}
         self._not_before: dict[str, float] = {}
+        self._restarted: set[str] = set()
         self._ended = threading.Event()
 
     @contextmanager
@@ -192,13 +194,24 @@ class Fleet:
         ----------
         wanted : mapping of str to str
             Study sha256 by site name.
+
+        Raises
+        ------
+        TransportError
+            Flower's own database cannot be written.
         """
+        with _disk():
+            self._ask(wanted)
+
+    def _ask(self, wanted: Mapping[str, str]) -> None:
         self._enrol_nodes()
         now = time.monotonic()
+        # What an agent took with it when it was killed never comes back: it is asked anew at once.
+        again = {self._restarted.pop() for _ in range(len(self._restarted))}
         self._pending = {
             message: (site, study, until)
             for message, (site, study, until) in self._pending.items()
-            if until > now
+            if until > now and site not in again
         }
         busy = {site for site, _, _ in self._pending.values()}
         online = {node.node_id for node in self._grid.get_nodes() if node.status == "online"}
@@ -218,11 +231,19 @@ class Fleet:
                 self._pending[message] = (site, study, now + _MESSAGE_SECONDS)
 
     def replies(self) -> tuple[Reply, ...]:
-        """Collect what came in; a Flower error is nobody's answer and is asked again."""
+        """Collect what came in; a Flower error is nobody's answer and is asked again.
+
+        Raises
+        ------
+        TransportError
+            Flower's own database cannot be read.
+        """
         if not self._pending:
             return ()
         collected = []
-        for message in self._grid.pull_messages(set(self._pending)):
+        with _disk():
+            messages = list(self._grid.pull_messages(set(self._pending)))
+        for message in messages:
             asked = self._pending.pop(message.metadata.reply_to_message_id, None)
             if asked is None or message.has_error():
                 continue
@@ -236,7 +257,8 @@ class Fleet:
 
     def _beat(self, task_id: int) -> None:
         while not self._ended.wait(_BEAT_SECONDS):
-            self._state.acknowledge_task_heartbeat(task_id)
+            with suppress(SQLAlchemyError):  # a full disk: the next beat may find room
+                self._state.acknowledge_task_heartbeat(task_id)
         self._state.finish_task(task_id, "completed", "")
 
     def _enrol_nodes(self) -> None:
@@ -290,6 +312,10 @@ class Fleet:
             )
         if not honest:
             return JSONResponse({"detail": "not this site"}, 403)
+        if isinstance(said, ActivateNodeRequest) and self._state.deactivate_node(node):
+            # Its certificate proves that this is the site: an agent that was killed and started
+            # again need not wait until Flower's lease of the one before it has ended.
+            self._restarted.add(site.name)
         response: Response = await call_next(request)
         return response
 
@@ -369,6 +395,20 @@ def _content(message: Message) -> bytes | None:
         return unpad(frame) if isinstance(frame, bytes) else None
     except MalformedError:
         return None
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Say in our own words that Flower's database fails; its texts hold statements and values."""
+    try:
+        yield
+    except SQLAlchemyError:
+        raise TransportError(
+            "round",
+            got="a database of Flower's that cannot be used",
+            expected="room on the disk of the coordinator's home",
+            do="make room; the round goes on",
+        ) from None
 
 
 def _node_key(site: FleetSite) -> bytes:

@@ -6,12 +6,14 @@ near a half is the widest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from reidscope_protocols.cells import weights
 from reidscope_protocols.errors import InputError
+from reidscope_protocols.face_experiment import GATES_TABLE
+from reidscope_protocols.side_tables import SERIOUS_DAMAGE, weights_of_damage, weights_of_failed
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
@@ -29,14 +31,19 @@ class PlannedWidth:
     Attributes
     ----------
     kind : str
-        `rate` of an arm, or `difference` between a defaced arm and the unmodified one.
+        `rate` of an arm; `difference` between a defaced arm and the unmodified one; `failed gates`
+        and `damage`, each a share of people in a table of its own.
+    arm : str
+        A column of the joint table: the arm, with its attacker where there are several.
+    gallery_size : int or None
+        None for what needs no gallery.
     half_width_points : float
         Percentage points.
     """
 
-    kind: Literal["rate", "difference"]
+    kind: Literal["rate", "difference", "failed gates", "damage"]
     arm: str
-    gallery_size: int
+    gallery_size: int | None
     half_width_points: float
 
 
@@ -74,35 +81,46 @@ def plan(
     rates = (
         PlannedWidth(
             kind="rate",
-            arm=arm,
+            arm=readout.column,
             gallery_size=at,
             half_width_points=100
             * share_interval(
-                _expected(study, _ones(study, arm, at), people_per_site, mean=rate, at=at)
+                _expected(
+                    study, _ones(study, readout.column, at), people_per_site, mean=rate, at=at
+                )
             ).half_width,
         )
-        for arm, at in read_points(study)
+        for readout, at in read_points(study)
     )
     differences = (
         PlannedWidth(
             kind="difference",
-            arm=arm,
+            arm=readout.column,
             gallery_size=size,
             half_width_points=100
             * difference_interval(
-                _expected(study, _signs(study, arm), people_per_site, mean=-discordant, at=size),
+                _expected(
+                    study,
+                    _signs(study, readout.column),
+                    people_per_site,
+                    mean=-discordant,
+                    at=size,
+                ),
                 discordant=discordant * sum(people_per_site),
             ).half_width,
         )
-        for arm in study.experiment.arms[1:]
+        for readout in study.experiment.readouts[1:]
     )
-    return (*rates, *differences)
+    return (*rates, *differences, *_beside(study, people_per_site, rate))
 
 
 def too_wide(
     planned: Sequence[PlannedWidth], *, widest_points: float = WIDEST_POINTS
 ) -> tuple[PlannedWidth, ...]:
-    """Return the rates whose planned half width is beyond `widest_points`: empty is good news."""
+    """Return the rates whose planned half width is beyond `widest_points`: empty is good news.
+
+    Rates alone: failed gates and damage are asked to warn, and a coarse warning will do.
+    """
     return tuple(
         width
         for width in planned
@@ -120,8 +138,46 @@ def _signs(study: Study, arm: str) -> tuple[int, ...]:
     return tuple(ours - theirs for ours, theirs in pairs)
 
 
+def _beside(study: Study, people_per_site: Sequence[int], rate: float) -> Iterator[PlannedWidth]:
+    """Plan the tables beside the joint one, each at its own price."""
+    for table in study.tables[1:]:
+        gates = table.table == GATES_TABLE
+        for arm in study.experiment.arms[1:] if gates else (table.table.split("/", 1)[1],):
+            row = (
+                weights_of_failed(table.cells, arm=arm)
+                if gates
+                else weights_of_damage(table.cells, lost=SERIOUS_DAMAGE)
+            )
+            weighed = _weighed(
+                row, people_per_site, mean=rate, epsilon_nano=table.epsilon_nano, sd=0.0
+            )
+            yield PlannedWidth(
+                kind="failed gates" if gates else "damage",
+                arm=arm,
+                gallery_size=None,
+                half_width_points=100 * share_interval(weighed).half_width,
+            )
+
+
 def _expected(
     study: Study, row: Sequence[int], people_per_site: Sequence[int], *, mean: float, at: int
+) -> Weighed:
+    return _weighed(
+        row,
+        people_per_site,
+        mean=mean,
+        epsilon_nano=study.joint_table.epsilon_nano,
+        sd=gallery_sd(study, at),
+    )
+
+
+def _weighed(
+    row: Sequence[int],
+    people_per_site: Sequence[int],
+    *,
+    mean: float,
+    epsilon_nano: int,
+    sd: float,
 ) -> Weighed:
     return Weighed(
         total=mean * sum(people_per_site),
@@ -129,6 +185,6 @@ def _expected(
         weight_sum=sum(row),
         weight_squares=sum(w * w for w in row),
         cells=len(row),
-        noise_variance=len(people_per_site) * noise_variance(study.joint_table.epsilon_nano),
-        gallery_sd=gallery_sd(study, at),
+        noise_variance=len(people_per_site) * noise_variance(epsilon_nano),
+        gallery_sd=sd,
     )

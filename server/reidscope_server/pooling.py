@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from reidscope_protocols.privacy import NANO
 from reidscope_protocols.statements import Release, ReleasedTable
-from reidscope_protocols.study import Study
+from reidscope_protocols.study import Study, TableRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooled:
-    """One joint table, added up over one or more sites.
+    """One table, added up over one or more sites.
 
     Attributes
     ----------
@@ -59,13 +59,13 @@ def noise_variance(epsilon_nano: int) -> float:
     return 2 * math.exp(-epsilon) / math.expm1(-epsilon) ** 2
 
 
-def joint_table(study: Study, release: Release) -> ReleasedTable:
-    """Return the release's joint table: the one that `admission.AsAsked` has checked."""
-    return next(table for table in release.tables if table.table == study.joint_table.table)
+def table_of(release: Release, request: TableRequest) -> ReleasedTable:
+    """Return one table of a release: `admission.AsAsked` has checked that it is there."""
+    return next(table for table in release.tables if table.table == request.table)
 
 
-def pool(study: Study, releases: Sequence[Release]) -> Pooled:
-    """Add the sites' joint tables up.
+def pool(study: Study, releases: Sequence[Release], request: TableRequest | None = None) -> Pooled:
+    """Add one table of all sites up.
 
     Parameters
     ----------
@@ -73,14 +73,17 @@ def pool(study: Study, releases: Sequence[Release]) -> Pooled:
         Whose cells the tables have.
     releases : sequence of Release
         Admitted, one a site, at least one.
+    request : TableRequest, optional
+        Of the study; the joint table without it.
 
     Privacy
     -------
     Post-processing of noisy counts: free (docs/privacy.md, "What a report may say").
     """
-    tables = [joint_table(study, release) for release in releases]
+    asked = request or study.joint_table
+    tables = [table_of(release, asked) for release in releases]
     return Pooled(
-        cells=study.joint_table.cells,
+        cells=asked.cells,
         counts=tuple(map(sum, zip(*(table.counts for table in tables), strict=True))),
         sites=len(tables),
         noise_variance=math.fsum(noise_variance(table.epsilon_nano) for table in tables),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from re import fullmatch
 
 from reidscope_protocols.envelope import open_envelope, sign
+from reidscope_protocols.errors import InputError
 from reidscope_protocols.keys import KeyRing, StatementKey
-from reidscope_protocols.report import Report
+from reidscope_protocols.report import DEFAULT_LICENCE, LICENCE_PATTERN, Report
 from reidscope_protocols.statements import Release
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
@@ -26,15 +28,42 @@ class Published:
 
 
 def publish(
-    coordinator: Coordinator, word: str, out: Path, *, notices: tuple[str, ...]
+    coordinator: Coordinator,
+    word: str,
+    out: Path,
+    *,
+    notices: tuple[str, ...],
+    licence: str = DEFAULT_LICENCE,
 ) -> Published:
     """Build, sign and write a study's report.
 
+    Parameters
+    ----------
+    coordinator : Coordinator
+        Open, with its stores.
+    word : str
+        The study's id, or the first digits of its sha256.
+    out : Path
+        Folder, made if it is not there.
+    notices : tuple of str
+        Lines for the report's head.
+    licence : str
+        SPDX identifier: what readers may do with the numbers.
+
     Raises
     ------
+    InputError
+        A licence that is no SPDX identifier.
     NotReadyError
         Fewer releases than the study's minimum.
     """
+    if not fullmatch(LICENCE_PATTERN, licence):
+        raise InputError(
+            "licence",
+            got="something that is no SPDX identifier",
+            expected=f"one such as {DEFAULT_LICENCE}",
+            do="correct --licence",
+        )
     study = coordinator.studies.find(word)
     ring = KeyRing.of(site.key_record() for site in coordinator.sites.every())
     releases = {}
@@ -53,6 +82,7 @@ def publish(
         keys=(*own_keys(coordinator.home), *ring.records),
         notices=notices,
         now=datetime.now(UTC),
+        licence=licence,
     )
     envelope = sign(report, StatementKey.load(coordinator.home.key("coordinator.pem")))
     out.mkdir(parents=True, exist_ok=True)
@@ -61,9 +91,12 @@ def publish(
 
 
 def headlines(report: Report) -> tuple[str, ...]:
-    """One line a rate, as a person would say it."""
+    """One line a rate, as a person would say it, with the failed gates of its arm."""
+    several = len({row.attacker for row in report.identification}) > 1
+    failed = {row.arm: f"; its gates failed for {row.rate:.0%}" for row in report.failed_gates}
     return tuple(
-        f"{row.arm}: found among {row.gallery_size:,} faces: {row.rate:.0%}"
-        f" (95% interval {row.low:.0%} to {row.high:.0%})"
+        f"{row.arm}{f' ({row.attacker})' if several else ''}: found among {row.gallery_size:,} "
+        f"faces: {row.rate:.0%} (95% interval {row.low:.0%} to {row.high:.0%})"
+        f"{failed.get(row.arm, '')}"
         for row in report.identification
     )

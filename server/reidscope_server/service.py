@@ -7,6 +7,7 @@ once, on open connections too. Errors go out as a status code with a constant wo
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,12 +38,11 @@ class EnrolmentService(reidscope_pb2_grpc.EnrolmentServicer):
     ) -> reidscope_pb2.Envelope:
         """Answer with a grant, or refuse with a constant word."""
         with Coordinator.opened(self._home) as coordinator:
-            try:
-                grant = coordinator.sites.enrol(request.dsse, request.token)
-            except TokenRefusedError:
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "token refused")
-            except ReidscopeError as error:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"refused-{error.exit_code}")
+            with refused(context):
+                try:
+                    grant = coordinator.sites.enrol(request.dsse, request.token)
+                except TokenRefusedError:
+                    context.abort(grpc.StatusCode.UNAUTHENTICATED, "token refused")
             return reidscope_pb2.Envelope(dsse=grant)
 
 
@@ -99,11 +99,16 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
 
 @contextmanager
 def refused(context: grpc.ServicerContext) -> Iterator[None]:
-    """End the call with a number where something is refused: no text of ours goes out."""
+    """End the call with a number where something is refused: no text of ours goes out.
+
+    A disk that is full or fails is no refusal: the site asks again later.
+    """
     try:
         yield
     except ReidscopeError as error:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"refused-{error.exit_code}")
+    except (OSError, sqlite3.Error):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "try again")
 
 
 def enrolment_server(home: ServerHome) -> grpc.Server:

@@ -46,11 +46,24 @@ class SiteStanding:
     word: str
     released: bool
     heard_at: str
+    closed: bool = False
 
     @property
     def finished(self) -> bool:
         """Whether nothing more can be expected of the site."""
-        return self.released or self.decision in {"declined", "withdrawn"} or self.word == "lost"
+        return not self.waits_for
+
+    @property
+    def waits_for(self) -> str:
+        """Who has to do something before the site has answered for good; nobody if empty."""
+        declined = self.decision in {"declined", "withdrawn"}
+        if self.released or declined or self.word == "lost" or self.closed:
+            return ""
+        if self.word == "refused":
+            return "people of both: its release was refused"
+        if self.decision != "none yet":
+            return "the agent: approved, not released"
+        return "a person: no decision yet" if self.heard_at else "the agent: not heard yet"
 
 
 class Studies:
@@ -171,27 +184,28 @@ class Studies:
             envelope, Decision, self._sites.ring(), role=KeyRole.SITE, site=site
         )
         study = self.find(decision.statement.study_sha256)
-        known = self._connection.execute(
-            "SELECT envelope FROM decision WHERE study_sha256 = ? AND site = ? AND nonce = ?",
-            (study.sha256, site, decision.statement.nonce),
-        ).fetchone()
-        if known and known[0] == envelope:
-            return
-        if known:
-            raise ReplayedError(
-                "decision",
-                got="a nonce that another decision used",
-                expected="a new one",
-                do="keep the first",
-            )
-        last = self._connection.execute(
-            "SELECT MAX(issued_at) FROM decision WHERE study_sha256 = ? AND site = ?",
-            (study.sha256, site),
-        ).fetchone()[0]
-        latest = datetime.fromisoformat(last) if last else None
-        admit_decision(decision, study, latest=latest, now=datetime.now(UTC))
         said = decision.statement
+        # Looked up and written in one: the control service answers several calls at once.
         with transaction(self._connection):
+            known = self._connection.execute(
+                "SELECT envelope FROM decision WHERE study_sha256 = ? AND site = ? AND nonce = ?",
+                (study.sha256, site, said.nonce),
+            ).fetchone()
+            if known and known[0] == envelope:
+                return
+            if known:
+                raise ReplayedError(
+                    "decision",
+                    got="a nonce that another decision used",
+                    expected="a new one",
+                    do="keep the first",
+                )
+            last = self._connection.execute(
+                "SELECT MAX(issued_at) FROM decision WHERE study_sha256 = ? AND site = ?",
+                (study.sha256, site),
+            ).fetchone()[0]
+            latest = datetime.fromisoformat(last) if last else None
+            admit_decision(decision, study, latest=latest, now=datetime.now(UTC))
             self._connection.execute(
                 "INSERT INTO decision VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -237,7 +251,10 @@ class Studies:
 
     def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
         """Return where every site of a study is."""
-        return tuple(self._standing(study.sha256, site) for site in study.statement.audience)
+        closed = datetime.now(UTC) > study.statement.closes_at
+        return tuple(
+            self._standing(study.sha256, site, closed=closed) for site in study.statement.audience
+        )
 
     def release_of(self, study_sha256: str, site: str) -> bytes | None:
         """Return a stored release's bytes."""
@@ -263,7 +280,7 @@ class Studies:
         )
         return tuple(envelope for (envelope,) in rows.fetchall())
 
-    def _standing(self, study_sha256: str, site: str) -> SiteStanding:
+    def _standing(self, study_sha256: str, site: str, *, closed: bool) -> SiteStanding:
         word = self._connection.execute(
             "SELECT word, heard_at FROM standing WHERE study_sha256 = ? AND site = ?",
             (study_sha256, site),
@@ -274,6 +291,7 @@ class Studies:
             word=word[0] if word else "not heard",
             released=self.release_of(study_sha256, site) is not None,
             heard_at=word[1] if word else "",
+            closed=closed,
         )
 
     def _verdict(self, study_sha256: str, site: str) -> str | None:

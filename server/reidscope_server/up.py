@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -84,16 +85,33 @@ def _run(
             say(f"control {config.addresses.control}, fleet {config.addresses.fleet}: listening")
             carry_out = handler(coordinator)
             next_turn = 0.0
+            failing = False
             while not stop.wait(_TICK_SECONDS):
                 desk.serve_waiting(carry_out)
                 enrolment.match(wanted=coordinator.sites.token_outstanding())
                 if time.monotonic() >= next_turn:
-                    one_turn(coordinator, fleet, say)
+                    failing = _turn(coordinator, fleet, say, failing=failing)
                     next_turn = time.monotonic() + _TURN_SECONDS
             desk.serve_waiting(carry_out)
     finally:
         enrolment.match(wanted=False)
         control.stop(_GRACE_SECONDS).wait()
+
+
+def _turn(coordinator: Coordinator, fleet: Fleet, say: Say, *, failing: bool) -> bool:
+    """Do one turn of the rounds; a disk that is full or fails ends neither them nor the process.
+
+    Returns whether it failed, so that it is said once. What was answered meanwhile is asked again.
+    """
+    try:
+        one_turn(coordinator, fleet, say)
+    except (OSError, sqlite3.Error, TransportError):
+        # The terminal may lie on the same disk.
+        with suppress(OSError, ValueError):
+            if not failing:
+                say("rounds: the disk is full or fails; make room, and they go on")
+        return True
+    return False
 
 
 def fleet_sites(home: ServerHome) -> tuple[FleetSite, ...]:

@@ -105,6 +105,7 @@ def _status(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
                 "answer": standing.word,
                 "released": standing.released,
                 "finished": standing.finished,
+                "waits_for": standing.waits_for,
             }
             for standing in coordinator.studies.standings(study)
         ],

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from reidscope_deid.keys import SiteKey, load_key
 from reidscope_protocols.envelope import Opened, open_envelope
-from reidscope_protocols.errors import MalformedError, PolicyRefusalError
+from reidscope_protocols.errors import MalformedError, WrongAudienceError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Constant, Study
 from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
+from reidscope_site.allowed import check_allowed
 from reidscope_site.config import Home, Policy
 from reidscope_site.consent import Consent
 from reidscope_site.constants import Constants
@@ -26,7 +27,10 @@ from reidscope_site.installed import installed_constants
 from reidscope_site.journal import Event, Journal
 from reidscope_site.ledger import Ledger
 from reidscope_site.outbox import Outbox
+from reidscope_site.outcomes import Outcomes
 from reidscope_site.pinned import PinnedCoordinator
+from reidscope_site.roles import Caller, check_role
+from reidscope_site.sent import Sent
 from reidscope_site.snapshot import Snapshot
 from reidscope_site.store import connect, transaction
 from reidscope_site.studies import Studies, check_policy
@@ -46,7 +50,9 @@ class Agent:
         self.ledger = Ledger(self.connection, witness)
         self.journal = Journal(self.connection)
         self.outbox = Outbox(self.connection)
-        self.snapshot = Snapshot(self.connection)
+        opt_outs = Path(self.config.exclude) if self.config.exclude else None
+        self.snapshot = Snapshot(self.connection, opt_outs)
+        self.sent = Sent(home.sent, days=self.config.sent_days)
         self.consent = Consent(self.connection, self.config.name)
         self.constants = Constants(home.constants, installed_constants())
 
@@ -75,22 +81,59 @@ class Agent:
         """The key that signs for this site; read from its file each time."""
         return StatementKey.load(self.home.key("statement.pem"))
 
-    def decide(self, word: str, verdict: Verdict, *, role: str, reason: DecisionReason) -> None:
-        """Approve, decline or withdraw a study."""
+    def decide(
+        self,
+        word: str,
+        verdict: Verdict,
+        *,
+        role: str,
+        reason: DecisionReason,
+        caller: Caller | None = None,
+        signature: str = "",
+    ) -> bool:
+        """Approve, decline or withdraw a study; see `Consent.decide`.
+
+        Returns
+        -------
+        bool
+            Whether the decision stands; False while another person's approval is needed.
+        """
         study = self.studies.find(word)
         if verdict is Verdict.APPROVED:
+            self.home.check_not_held()
             self.check_heads(study.statement)
-            check_policy(study.statement, self.policy, self.ledger)
-        self.consent.decide(
+            self.check_policy(study)
+        made = self.consent.decide(
             study,
             verdict,
             role=role,
             reason=reason,
             policy=self.policy,
-            snapshot_digest=self.snapshot.digest() if verdict is Verdict.APPROVED else "",
+            snapshot_digest=self._bound_index(verdict),
             key=self.statement_key,
+            caller=caller,
+            signature=signature,
         )
-        self.journal.write(Event(str(verdict)), study.sha256)
+        event = Event.ONE_OF_TWO if made is None else Event(str(verdict))
+        self.journal.write(event, study.sha256)
+        return made is not None
+
+    def text_to_sign(self, word: str, verdict: Verdict, role: str) -> str:
+        """Return the lines that a person signs for a decision, as things stand."""
+        study, index = self.studies.find(word), self._bound_index(verdict)
+        text = self.consent.text(
+            study, verdict, role=role, policy=self.policy, snapshot_digest=index
+        )
+        return str(text)
+
+    def check_policy(self, study: Opened[Study]) -> None:
+        """Raise a RefusalError if the site's policy forbids `study`, whoever approves it."""
+        policy = self.policy
+        check_policy(study.statement, policy, self.ledger)
+        check_allowed(study, policy, self.pinned)
+
+    def _bound_index(self, verdict: Verdict) -> str:
+        return self.snapshot.digest() if verdict is Verdict.APPROVED else ""
 
     def ready_to_run(self) -> tuple[Opened[Study], ...]:
         """Return approved studies that are open, without a release, whose constants are here."""
@@ -111,6 +154,8 @@ class Agent:
         ------
         MalformedError
             Its counter does not grow.
+        WrongAudienceError
+            It is meant for another site.
         LedgerError
             This ledger lacks the head: the receipt is kept, and nothing is released from now on.
         """
@@ -118,11 +163,18 @@ class Agent:
             envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR
         ).statement
         receipt.check_audience(self.config.name)
+        if receipt.site != self.config.name:
+            raise WrongAudienceError(
+                "receipt",
+                got="one for another site's ledger",
+                expected="one for this site's",
+                do="tell the coordinator",
+            )
         with transaction(self.connection):
             known = self.connection.execute(
                 "SELECT envelope FROM receipt WHERE counter = ?", (receipt.counter,)
             ).fetchone()
-            if known and known[0] == envelope:
+            if known and (known[0] == envelope or self._says_the_same(known[0], receipt)):
                 return
             (latest,) = self.connection.execute(
                 "SELECT COALESCE(MAX(counter), 0) FROM receipt"
@@ -140,6 +192,31 @@ class Agent:
         self.journal.write(Event.RECEIPT, receipt.study_sha256)
         self.ledger.check_holds(receipt.ledger)
 
+    def _says_the_same(self, envelope: bytes, receipt: Receipt) -> bool:
+        """Whether a kept receipt names the study and head of one that was just shown.
+
+        A coordinator that was restored from a backup writes a lost receipt anew: no second history.
+        """
+        kept = open_envelope(
+            envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR
+        ).statement
+        return (kept.study_sha256, kept.ledger) == (receipt.study_sha256, receipt.ledger)
+
+    def settle(self) -> None:
+        """Finish what a killed agent left: the caller holds the home, so nobody is at work.
+
+        Outcomes of a table that was charged have no further use: it was stored, or it is lost.
+        """
+        for study in self.studies.every():
+            if not self.ledger.charged(study.sha256):
+                continue
+            outcomes = Outcomes(self.connection, self.site_key, study.sha256)
+            if outcomes.known():
+                outcomes.erase()
+            stored = self.ledger.stored(study.sha256)
+            if stored is not None:
+                self.outbox.add("release", study.sha256, stored)
+
     def check_receipts(self) -> None:
         """Raise LedgerError if the ledger lacks a head that the coordinator has signed for."""
         rows = self.connection.execute("SELECT envelope FROM receipt ORDER BY counter").fetchall()
@@ -155,15 +232,9 @@ class Agent:
             if seen.site == self.config.name:
                 self.ledger.check_holds(seen.ledger)
 
-    def adopt(self, role: str) -> PrivacyLoss:
+    def adopt(self, role: str, caller: Caller | None = None) -> PrivacyLoss:
         """Go on with a ledger that its witness does not agree with; see `Ledger.adopt`."""
-        if role not in self.policy.roles:
-            raise PolicyRefusalError(
-                "the role",
-                got="one that the policy does not name",
-                expected="one of " + ", ".join(self.policy.roles),
-                do="have one of them do it",
-            )
+        check_role(self.policy, role, caller or Caller.of_this_process())
         loss = self.ledger.adopt(self.policy)
         self.journal.write(Event.ADOPTED)
         return loss

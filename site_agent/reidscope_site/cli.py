@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +14,27 @@ from reidscope_protocols.durable import write_durably
 from reidscope_protocols.enrolment import Invitation
 from reidscope_protocols.errors import ConfigError, WrongAudienceError
 from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
-from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_site import enrol as enrolment
 from reidscope_site.agent import Agent
 from reidscope_site.audit import find_own_bytes
+from reidscope_site.cli_consent import (
+    approve_command,
+    decline_command,
+    resume_command,
+    status_command,
+    stop_command,
+    watch_for_stop,
+)
+from reidscope_site.cli_keys import keys_app
+from reidscope_site.cli_options import DEFAULT_HOME, AsJson, HomeOption, StudyArgument
+from reidscope_site.cli_reference import reference_app, rehearse_command
+from reidscope_site.cli_review import review_command
 from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
 from reidscope_site.doctor import examine
 from reidscope_site.journal import Event
-from reidscope_site.verbs import ask, carry_out
+from reidscope_site.progress import people_left, stoppable
+from reidscope_site.sent import Sent
+from reidscope_site.verbs import ask, carry_out, told
 
 app = typer.Typer(
     help="Measure at the hospital: images stay, one noisy table leaves.",
@@ -31,18 +43,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-HomeOption = Annotated[
-    Path,
-    typer.Option(
-        "--home", envvar="REIDSCOPE_SITE_HOME", help="The site's home folder.", file_okay=False
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-StudyArgument = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Its id, or the first digits of its sha256.")
-]
-Role = Annotated[str, typer.Option(help="The role that decides, as the policy file names it.")]
-_DEFAULT_HOME = Path("reidscope-site-home")
+app.add_typer(reference_app, name="reference")
+app.command("rehearse")(rehearse_command)
+app.command("review")(review_command)
+app.command("approve")(approve_command)
+app.command("decline")(decline_command)
+app.command("stop")(stop_command)
+app.command("resume")(resume_command)
+app.command("status")(status_command)
+app.add_typer(keys_app, name="keys")
 
 
 class Population(StrEnum):
@@ -57,13 +66,35 @@ class Population(StrEnum):
 def init(
     *,
     name: Annotated[str, typer.Option(help="The site's public name.")],
-    dicom: Annotated[Path, typer.Option(help="Folder of DICOM files.", file_okay=False)],
-    photos: Annotated[Path, typer.Option(help="Folder of photos.", file_okay=False)],
-    links: Annotated[Path, typer.Option(help="CSV: patient_id,photo.", dir_okay=False)],
     declared_people: Annotated[
         int, typer.Option(help="Size of the cohort, declared before any data is read.")
     ],
-    home: HomeOption = _DEFAULT_HOME,
+    dicom: Annotated[
+        Path | None, typer.Option(help="Folder of DICOM files.", file_okay=False)
+    ] = None,
+    bids: Annotated[Path | None, typer.Option(help="BIDS dataset.", file_okay=False)] = None,
+    dicomweb: Annotated[
+        str, typer.Option(help="Address of the archive's DICOMweb service (https).")
+    ] = "",
+    dicomweb_token: Annotated[
+        Path | None, typer.Option(help="File with the archive's bearer token.", dir_okay=False)
+    ] = None,
+    dicomweb_query: Annotated[
+        list[str] | None,
+        typer.Option(help="Which series, as StudyDate=20200101-20241231; repeatable."),
+    ] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder of photos.", file_okay=False)] = None,
+    links: Annotated[
+        Path | None, typer.Option(help="CSV: patient_id,photo.", dir_okay=False)
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="Opt-outs: one patient ID a line.", dir_okay=False)
+    ] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option(help="Where the agent listens for people with roles.", dir_okay=False),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
     witness: Annotated[
         Path | None,
         typer.Option(help="File on another volume that remembers where the ledger stands."),
@@ -81,10 +112,16 @@ def init(
     populations = population or [Population.PATIENTS, Population.VOLUNTEERS]
     config = SiteConfig(
         name=name,
-        dicom=str(dicom.resolve()),
-        photos=str(photos.resolve()),
-        links=str(links.resolve()),
-        witness=str(witness.resolve()) if witness else "",
+        dicom=_absolute(dicom),
+        bids=_absolute(bids),
+        dicomweb=dicomweb,
+        dicomweb_token=_absolute(dicomweb_token),
+        dicomweb_query=tuple(dicomweb_query or ()),
+        photos=_absolute(photos),
+        links=_absolute(links),
+        witness=_absolute(witness),
+        exclude=_absolute(exclude),
+        socket=_absolute(socket),
     )
     policy = Policy(
         declared_people=declared_people,
@@ -102,12 +139,16 @@ def init(
     say(f"site {name} made; read policy.toml, then: reidscope-site enroll INVITATION")
 
 
+def _absolute(path: Path | None) -> str:
+    return "" if path is None else str(path.resolve())
+
+
 @app.command()
 def enroll(
     invitation: Annotated[
         Path, typer.Argument(metavar="INVITATION", help="The coordinator's file.")
     ],
-    home: HomeOption = _DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
     ca_sha256: Annotated[
         str, typer.Option(help="The CA's SHA-256, as the coordinator read it to you.")
     ] = "",
@@ -132,11 +173,12 @@ def enroll(
         write_durably(request, enrolment.request(existing, invited))
         say("request written; the coordinator answers it with `reidscope-server admit`")
         return
-    grant = (
-        install.read_bytes()
-        if install is not None
-        else enrolment.ask(invited, enrolment.request(existing, invited))
-    )
+    if install is not None:
+        grant = install.read_bytes()
+    else:
+        asked = enrolment.request(existing, invited)
+        Sent(existing.sent, days=existing.config().sent_days).keep("enrolment", asked)
+        grant = enrolment.ask(invited, asked)
     enrolment.install(existing, invited, grant)
     agent = Agent(existing)
     agent.journal.write(Event.ENROLLED)
@@ -145,7 +187,7 @@ def enroll(
 
 
 @app.command()
-def index(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
+def index(home: HomeOption = DEFAULT_HOME, *, as_json: AsJson = False) -> None:
     """Settle who takes part: IDs, dates and geometry are read, never a pixel."""
     # Image libraries take seconds to load: only the commands that read data wait for them.
     from reidscope_site.indexing import index as read_headers  # noqa: PLC0415
@@ -159,26 +201,18 @@ def index(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
                     indexed = read_headers(agent, tell)
             finally:
                 agent.close()
-            answer: dict[str, Any] = {
-                "people": len(indexed.resolution.people),
-                "excluded": dict(indexed.resolution.excluded),
-                "skipped_files": indexed.skipped,
-            }
+            answer: dict[str, Any] = dict(indexed.answer())
     if not held:
         answer = ask(home, "index", {})
     if as_json:
         show_json(answer)
         return
-    excluded = ", ".join(f"{count} {reason}" for reason, count in answer["excluded"].items())
-    skipped = answer["skipped_files"]
-    say(
-        f"indexed {answer['people']} people; excluded: {excluded or 'nobody'}"
-        + (f"; {skipped} files are no DICOM images with a PatientID" if skipped else "")
-    )
+    for line in told(answer):
+        say(line)
 
 
 @app.command()
-def studies(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
+def studies(home: HomeOption = DEFAULT_HOME, *, as_json: AsJson = False) -> None:
     """List the studies that reached this site."""
     rows = ask(home, "studies", {})["studies"]
     if as_json:
@@ -189,46 +223,16 @@ def studies(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> Non
 
 
 @app.command()
-def show(study: StudyArgument, home: HomeOption = _DEFAULT_HOME) -> None:
+def show(study: StudyArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Explain a study in plain words: what is computed, what leaves, what it costs."""
     for line in ask(home, "show", {"study": study})["lines"]:
         say(line)
 
 
 @app.command()
-def approve(
-    study: StudyArgument,
-    home: HomeOption = _DEFAULT_HOME,
-    role: Role = "data protection officer",
-) -> None:
-    """Say yes to this digest, package, policy and index."""
-    _decide(home, study, Verdict.APPROVED, role, DecisionReason.REVIEWED)
-
-
-@app.command()
-def decline(
-    study: StudyArgument,
-    home: HomeOption = _DEFAULT_HOME,
-    role: Role = "data protection officer",
-    reason: Annotated[DecisionReason, typer.Option(help="In one word.")] = DecisionReason.POLICY,
-    *,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take a yes back.")] = False,
-) -> None:
-    """Say no, or take a yes back before anybody was evaluated."""
-    verdict = Verdict.WITHDRAWN if withdraw else Verdict.DECLINED
-    _decide(home, study, verdict, role, reason)
-
-
-def _decide(home: Path, study: str, verdict: Verdict, role: str, reason: DecisionReason) -> None:
-    arguments = {"study": study, "verdict": verdict, "role": role, "reason": reason}
-    ask(home, "decide", arguments)
-    say(f"{study}: {verdict}")
-
-
-@app.command()
 def run(
     study: Annotated[str, typer.Argument(metavar="[STUDY]", help="All approved if absent.")] = "",
-    home: HomeOption = _DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Measure approved studies now, here; `serve` does the same by itself."""
     # Image libraries take seconds to load: only the commands that read data wait for them.
@@ -243,9 +247,13 @@ def run(
         try:
             chosen = (agent.studies.find(study),) if study else agent.ready_to_run()
             for each in chosen:
-                with progress(each.statement.study_id) as tell:
-                    measure(agent, each, progress=tell)
-                say(f"{each.statement.study_id}: released; `export` it or let `serve` hand it over")
+                with stoppable(), people_left(each.statement.study_id) as tell:
+                    done = measure(agent, each, progress=tell)
+                name = each.statement.study_id
+                if done is None:
+                    say(f"{name}: the policy's hours ended; what was evaluated stays sealed")
+                else:
+                    say(f"{name}: released; `export` it or let `serve` hand it over")
             if not chosen:
                 say("nothing is approved and ready")
         finally:
@@ -253,53 +261,34 @@ def run(
 
 
 @app.command()
-def preview(study: StudyArgument, home: HomeOption = _DEFAULT_HOME) -> None:
+def preview(study: StudyArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Print the very bytes of a release, from synthetic counts; nothing is read or spent."""
     say(ask(home, "preview", {"study": study})["bytes"])
 
 
 @app.command()
-def serve(home: HomeOption = _DEFAULT_HOME) -> None:
+def serve(
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    json_log: Annotated[
+        bool, typer.Option("--json-log", help="Print the log's JSON lines and nothing else.")
+    ] = False,
+) -> None:
     """Run the agent: outbound connections only, until stopped."""
     # Image libraries take seconds to load: only the commands that read data wait for them.
     from reidscope_site.serve import Loop  # noqa: PLC0415
 
-    loop = Loop(Home.existing(home), say)
+    loop = Loop(Home.existing(home), (lambda _: None) if json_log else say, echo=json_log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop.set())
-    _watch_for_stop(home, loop.stop)
+    watch_for_stop(loop.home, loop.stop)
     loop.serve(lambda agent: lambda verb, arguments: carry_out(agent, verb, arguments))
-    say("agent stopped")
-
-
-@app.command()
-def stop(home: HomeOption = _DEFAULT_HOME) -> None:
-    """Stop the running agent; what was evaluated stays sealed for the next run."""
-    existing = Home.existing(home)
-    with Desk(existing.root).claim() as held:
-        if held:
-            say("no agent is running here")
-            return
-    write_durably(existing.root / "stop", b"")
-    say("the agent was asked to stop")
-
-
-def _watch_for_stop(home: Path, event: threading.Event) -> None:
-    flag = home / "stop"
-    flag.unlink(missing_ok=True)
-
-    def watch() -> None:
-        while not event.wait(0.5):
-            if flag.exists():
-                flag.unlink(missing_ok=True)
-                event.set()
-
-    threading.Thread(target=watch, name="stop", daemon=True).start()
+    loop.say("agent stopped")
 
 
 @app.command()
 def ledger(
-    home: HomeOption = _DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
     *,
     adopt: Annotated[
         bool,
@@ -328,7 +317,7 @@ def ledger(
 
 
 @app.command()
-def journal(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
+def journal(home: HomeOption = DEFAULT_HOME, *, as_json: AsJson = False) -> None:
     """Show what happened here, in constant words."""
     rows = ask(home, "journal", {})["entries"]
     if as_json:
@@ -341,7 +330,7 @@ def journal(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> Non
 @app.command()
 def verify(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="Report folder or file.")],
-    home: HomeOption = _DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Find this site's own signed bytes in a published report."""
     for line in find_own_bytes(Home.existing(home), report):
@@ -351,7 +340,7 @@ def verify(
 @app.command("export")
 def export_files(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.", file_okay=False)],
-    home: HomeOption = _DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Write every decision and release of this site as files."""
     for name in ask(home, "export", {"out": str(out.resolve())})["files"]:
@@ -361,7 +350,7 @@ def export_files(
 @app.command("import")
 def import_files(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="From the coordinator.")],
-    home: HomeOption = _DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Take in studies, receipts and constants that came as files."""
     for path in files:
@@ -370,9 +359,16 @@ def import_files(
 
 
 @app.command()
-def doctor(home: HomeOption = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
-    """Check this home, its keys, its ledger and the installation; reads no data."""
-    findings = examine(Home.existing(home))
+def doctor(
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Leave the coordinator alone: a site without a wire.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check this home, its keys, its ledger, the installation and the wire; reads no data."""
+    findings = examine(Home.existing(home), offline=offline)
     if as_json:
         show_json([{"what": found.what, "fine": found.fine} for found in findings])
     else:

@@ -11,7 +11,7 @@ from reidscope_protocols.errors import ConstantMismatchError, NotReadyError
 from reidscope_protocols.study import Constant, Study
 from reidscope_protocols.vocabulary import ConstantRole
 
-Installed = Callable[[], bytes]
+Installed = Callable[[str], bytes | None]
 
 
 class Constants:
@@ -88,7 +88,7 @@ class Constants:
 
     def _from_install(self, constant: Constant) -> bytes | None:
         reader = self._installed.get(constant.role)
-        content = reader() if reader else None
+        content = reader(constant.sha256) if reader else None
         if content is None or hashlib.sha256(content).hexdigest() != constant.sha256:
             return None
         return content

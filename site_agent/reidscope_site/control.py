@@ -14,6 +14,8 @@ from reidscope_protocols.study import Constant
 from reidscope_site.config import Home
 from reidscope_site.grpc_errors import translated
 from reidscope_site.pinned import PinnedCoordinator
+from reidscope_site.proxy import channel_options
+from reidscope_site.sent import Sent
 
 _CALL_SECONDS = 60
 _LARGEST_MESSAGE = 32 << 20  # bytes
@@ -22,7 +24,8 @@ _LARGEST_MESSAGE = 32 << 20  # bytes
 class Control:
     """Calls of one open channel."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, sent: Sent | None = None) -> None:
+        self._sent = sent
         self._stub = reidscope_pb2_grpc.ControlStub(channel)
 
     def studies(self) -> tuple[bytes, ...]:
@@ -39,6 +42,8 @@ class Control:
 
     def decide(self, envelope: bytes) -> None:
         """Hand a signed decision over; handing it over twice is harmless."""
+        if self._sent is not None:
+            self._sent.keep("decision", envelope)
         with translated("decision"):
             self._stub.Decide(reidscope_pb2.Envelope(dsse=envelope), timeout=_CALL_SECONDS)
 
@@ -60,6 +65,8 @@ class Control:
                 do="install the version of reidscope and its data wheels that the study names",
             )
         call = reidscope_pb2.ConstantRequest(sha256=constant.sha256)
+        if self._sent is not None:
+            self._sent.keep("constant-request", constant.sha256.encode())
         content = bytearray()
         with translated(f"constant {constant.role}"):
             for chunk in self._stub.Constant(call, timeout=10 * _CALL_SECONDS):
@@ -77,8 +84,8 @@ class Control:
 
 
 @contextmanager
-def control(home: Home, pinned: PinnedCoordinator) -> Iterator[Control]:
-    """Open a channel for the block.
+def control(home: Home, pinned: PinnedCoordinator, sent: Sent | None = None) -> Iterator[Control]:
+    """Open a channel for the block; `sent` keeps what leaves through it.
 
     Raises
     ------
@@ -97,6 +104,10 @@ def control(home: Home, pinned: PinnedCoordinator) -> Iterator[Control]:
         private_key=read_private_file(home.key("transport.pem"), what="transport key"),
         certificate_chain=home.key("transport.crt").read_bytes(),
     )
-    options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE)]
-    with grpc.secure_channel(pinned.addresses.control, credentials, options) as channel:
-        yield Control(channel)
+    address = pinned.addresses.control
+    options = [
+        ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+        *channel_options(address),
+    ]
+    with grpc.secure_channel(address, credentials, options) as channel:
+        yield Control(channel, sent)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
+import re
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 from reidscope_deid.keys import load_key
-from reidscope_protocols.errors import ConfigError, ReidscopeError
+from reidscope_protocols.errors import ConfigError, ReidscopeError, UnsupportedError
 from reidscope_protocols.keys import StatementKey, read_private_file
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
-from reidscope_site.installed import installed_constants
+from reidscope_site.face.weights import installed_model_bytes
+from reidscope_site.installed import template_bytes
+from reidscope_site.reach import check_clock, check_port
 
+_T = TypeVar("_T")
 _OTHERS = 0o077
+_ROOM_BYTES = 1 << 30
+_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([0-9.]+)\.\*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +37,18 @@ class Finding:
     fine: bool
 
 
-def examine(home: Home) -> tuple[Finding, ...]:
-    """Look at folders, keys, policy, ledger, enrolment and installed models."""
-    return tuple(_each(home))
+def examine(home: Home, *, offline: bool = False) -> tuple[Finding, ...]:
+    """Look at folders, keys, policy, ledger, enrolment, versions, models and the coordinator.
+
+    Parameters
+    ----------
+    offline : bool
+        Whether the coordinator is left alone: a site that works by files reaches nobody.
+    """
+    return tuple(_each(home, offline=offline))
 
 
-def _each(home: Home) -> Iterator[Finding]:
+def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
     private = not stat.S_IMODE(home.root.stat().st_mode) & _OTHERS
     yield Finding(what="home folder is its owner's alone", fine=private)
     checks: dict[str, Callable[[], object]] = {
@@ -39,11 +57,19 @@ def _each(home: Home) -> Iterator[Finding]:
         "site key": lambda: load_key(home.key("site.key")),
         "statement key": lambda: StatementKey.load(home.key("statement.pem")),
         "transport key": lambda: read_private_file(home.key("transport.pem"), what="transport key"),
+        "keys apart from the data": lambda: _check_keys(home),
         "ledger's witness on another volume": lambda: _check_witness(home),
         "ledger chain": lambda: _opened(home, lambda agent: agent.ledger.check()),
         "pinned coordinator": lambda: _opened(home, lambda agent: agent.pinned),
         "index": lambda: _opened(home, lambda agent: agent.snapshot.digest()),
-        **{f"installed {role}": reader for role, reader in installed_constants().items()},
+        "not stopped by hand": home.check_not_held,
+        "policy's accounts and programs": lambda: _check_people(home),
+        "opt-outs": lambda: _check_opt_outs(home),
+        "room on the disk": lambda: _check_room(home),
+        "installed versions": _check_versions,
+        **({} if offline or not home.key("transport.crt").exists() else _reached(home)),
+        "installed models": installed_model_bytes,
+        "installed average head": template_bytes,
     }
     for what, check in checks.items():
         try:
@@ -52,6 +78,101 @@ def _each(home: Home) -> Iterator[Finding]:
             yield Finding(what=str(error), fine=False)
         else:
             yield Finding(what=what, fine=True)
+
+
+def _reached(home: Home) -> dict[str, Callable[[], object]]:
+    def look(port: str, check: Callable[..., None]) -> None:
+        pinned = _opened(home, lambda agent: agent.pinned)
+        address = getattr(pinned.addresses, port)
+        certificate, key = home.key("transport.crt"), home.key("transport.pem")
+        check(address, ca_pem=pinned.ca_pem, certificate=certificate, key=key)
+
+    return {
+        "coordinator's control port": partial(look, "control", check_port),
+        "coordinator's fleet port": partial(look, "fleet", check_port),
+        "clock, against the coordinator's": partial(look, "fleet", check_clock),
+    }
+
+
+def _check_people(home: Home) -> None:
+    """Raise ConfigError where a role can be held by nobody, or no signature be checked."""
+    policy = home.policy()
+    named = policy.roles.values() if isinstance(policy.roles, dict) else ()
+    unknown = sum(not _is_known(account) for accounts in named for account in accounts)
+    without = bool(policy.signing_keys) and shutil.which("ssh-keygen") is None
+    if unknown or without:
+        raise ConfigError(
+            "policy.toml",
+            got="signing_keys on a machine without ssh-keygen"
+            if without
+            else f"{unknown} users or groups that this machine does not know",
+            expected="accounts of this machine, and OpenSSH where signatures are asked for",
+            do="correct `roles`, or install openssh-client",
+        )
+
+
+def _is_known(account: str) -> bool:
+    kind, _, name = account.partition(":")
+    try:
+        if kind == "user":
+            pwd.getpwnam(name)
+        elif kind == "group":
+            grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _check_opt_outs(home: Home) -> None:
+    # pydicom takes time to load: only sites with a list wait for it.
+    from reidscope_site.exclude import read_opt_outs  # noqa: PLC0415 - said above
+
+    named = home.config().exclude
+    if named:
+        read_opt_outs(Path(named))
+
+
+def _check_room(home: Home) -> None:
+    free = shutil.disk_usage(home.root).free
+    if free < _ROOM_BYTES:
+        raise ConfigError(
+            "disk",
+            got=f"{free >> 20} MiB free in the site's home",
+            expected=f"at least {_ROOM_BYTES >> 20} MiB",
+            do="make room",
+        )
+
+
+def _check_versions() -> None:
+    """Raise UnsupportedError where a part is installed in another version than was tested."""
+    for line in metadata.requires("reidscope") or ():
+        pinned = _PINNED.match(line)
+        if pinned is None:
+            continue
+        name, wanted = pinned.groups()
+        try:
+            got = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            # A part of an extra that this site does not have.
+            continue
+        if not f"{got}.".startswith(f"{wanted}."):
+            raise UnsupportedError(
+                f"installed {name}",
+                got=got,
+                expected=f"{wanted}.*, which this version was tested with",
+                do="install reidscope with its constraints file",
+            )
+
+
+def _check_keys(home: Home) -> None:
+    """Raise ConfigError where whoever copies the home's volume has its keys."""
+    if home.keys.exists() and home.keys.stat().st_dev == home.root.stat().st_dev:
+        raise ConfigError(
+            "keys",
+            got="key files on the volume of the data",
+            expected="keys in memory or on a volume of their own, outside of demonstrations",
+            do="reidscope-site keys lock, or make HOME/keys a link to a mounted secret",
+        )
 
 
 def _check_witness(home: Home) -> None:
@@ -74,9 +195,9 @@ def _check_witness(home: Home) -> None:
     )
 
 
-def _opened(home: Home, look: Callable[[Agent], object]) -> None:
+def _opened(home: Home, look: Callable[[Agent], _T]) -> _T:
     agent = Agent(home)
     try:
-        look(agent)
+        return look(agent)
     finally:
         agent.close()

@@ -38,6 +38,7 @@ from reidscope_protocols.vocabulary import KeyRole
 from reidscope_site.config import Home
 from reidscope_site.grpc_errors import translated
 from reidscope_site.pinned import PinnedCoordinator
+from reidscope_site.proxy import channel_options
 
 _REQUEST_HOURS = 72
 _CALL_SECONDS = 30
@@ -116,7 +117,8 @@ def ask(invitation: Invitation, request_envelope: bytes) -> bytes:
         Nobody answers with that certificate at that address.
     """
     credentials = grpc.ssl_channel_credentials(root_certificates=invitation.ca_pem.encode())
-    with grpc.secure_channel(invitation.addresses.enrolment, credentials) as channel:
+    address = invitation.addresses.enrolment
+    with grpc.secure_channel(address, credentials, channel_options(address)) as channel:
         stub = reidscope_pb2_grpc.EnrolmentStub(channel)
         call = reidscope_pb2.EnrolRequest(dsse=request_envelope, token=invitation.token)
         try:

@@ -6,15 +6,18 @@ what people decided and on the clock, never on data.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from reidscope_protocols.vocabulary import Sha256, Verdict
 from reidscope_site.agent import Agent
+from reidscope_site.allowed import is_open
 from reidscope_site.journal import Event
 
 RELEASE = b"R"
 WORD = b"N"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Word(StrEnum):
@@ -34,6 +37,8 @@ def answer_for(agent: Agent, study_sha256: Sha256) -> bytes:
     -------
     A stored release, byte for byte, or a constant word (docs/privacy.md, "The wire").
     """
+    if not _DIGEST.fullmatch(study_sha256):
+        return WORD + Word.UNKNOWN.encode()
     held = _is_held(agent, study_sha256)
     stored = agent.ledger.stored(study_sha256)
     if stored is not None and not held:
@@ -43,7 +48,9 @@ def answer_for(agent: Agent, study_sha256: Sha256) -> bytes:
 
 
 def _is_held(agent: Agent, study_sha256: str) -> bool:
-    """Whether the study's own clock says that nobody answers yet."""
+    """Whether the study's own clock, the policy's hours or a person say that nobody answers."""
+    if agent.home.hold_file.exists() or not is_open(agent.policy):
+        return True
     now = datetime.now(UTC)
     return any(
         study.sha256 == study_sha256 and now < (study.statement.answers_from or now)

@@ -1,36 +1,37 @@
 """Settling who takes part: IDs, dates and geometry are read, no pixel is decoded.
 
-One series a person, the first usable by the person's own dates. Usable is decided from that
-person's own headers and geometry, and by whether the de-identifier takes the files; no rule
-compares two people. What fails later is a cell.
+One series a date, found and chosen by the public rule of `sources.finder` on that person's own
+headers and by whether the de-identifier takes the files. A person takes part with a photo, or with
+scans of two dates, or both. No rule compares two people. What fails later is a cell.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from reidscope_deid.keys import SiteKey
 from reidscope_deid.profile import load_profile
 from reidscope_deid.pseudonyms import pseudonym
-from reidscope_deid.reasons import QuarantinedError, Reason
+from reidscope_deid.reasons import QuarantinedError
 from reidscope_deid.rehearsal import Rehearsal
 from reidscope_protocols.errors import NoDicomError, NoUsablePeopleError
+from reidscope_protocols.vocabulary import Mate
 from reidscope_site.agent import Agent, Progress
-from reidscope_site.face.geometry import SeriesProblem, read_slice_header, series_problem
+from reidscope_site.exclude import NOBODY, OptOuts, read_opt_outs
+from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.journal import Event
-from reidscope_site.snapshot import Person
-from reidscope_site.sources.dicom_folder import (
-    UNREADABLE,
-    FolderListing,
-    ScanSeries,
-    list_folder,
-    silenced,
-)
-from reidscope_site.sources.links import read_links, refuse_unknown
+from reidscope_site.snapshot import Person, Scan
+from reidscope_site.sources.facts import UNREADABLE, silenced
+from reidscope_site.sources.gathering import gather
+from reidscope_site.sources.header_index import FoundFile, HeaderIndex
+from reidscope_site.sources.links import known_links, read_links
+from reidscope_site.sources.listing import Listing, ScanSeries
 
 _PROFILE = "basic"
 
@@ -38,31 +39,55 @@ _PROFILE = "basic"
 class Exclusion(StrEnum):
     """Why a person is not in the snapshot, where no series of theirs names a reason itself."""
 
-    NO_PHOTO = "no-photo"
+    OPTED_OUT = "opted-out"
+    NO_MATE = "no-photo-and-one-date-only"
     SHARED_ID = "shared-patient-id"
+
+
+class Verdict(StrEnum):
+    """What became of a series, where no problem of its own says it."""
+
+    TAKEN = "taken"
+    ANOTHER_IS_BETTER = "another-of-that-date-is-better"
+    UNDATED = "no-date-beside-dated-ones"
+    PERSON_LEFT_OUT = "person-left-out"
+    UNDELIVERED = "listed-by-the-archive-and-not-delivered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """Result of indexing: people to attack, and how many others there were, by reason."""
+    """Result of indexing: people to attack, how many others there were, and each series' fate.
+
+    Attributes
+    ----------
+    people : tuple of Person
+        In the order of their pseudonyms.
+    excluded : mapping of str to int
+        People, by reason.
+    series : mapping of str to int
+        Series, by what became of them; every series once.
+    """
 
     people: tuple[Person, ...]
     excluded: Mapping[str, int]
+    series: Mapping[str, int]
 
 
 def resolve(
-    listing: FolderListing,
+    listing: Listing,
     links: Mapping[str, Path],
     key: SiteKey,
     *,
+    index: HeaderIndex | None = None,
     progress: Callable[[int, int], None] | None = None,
+    opt_outs: OptOuts = NOBODY,
 ) -> Resolution:
     """Settle who takes part, one person at a time.
 
     Raises
     ------
     NoUsablePeopleError
-        Nobody has a usable head series and a photo.
+        Nobody has a usable head series and a photo or a second one.
 
     Privacy
     -------
@@ -70,67 +95,131 @@ def resolve(
     """
     people: list[Person] = []
     excluded: Counter[str] = Counter()
+    fates: Counter[str] = Counter()
+    if listing.undelivered:
+        fates[Verdict.UNDELIVERED] = listing.undelivered
     rehearsal = Rehearsal.of(key, load_profile(_PROFILE))
     for number, (patient, series) in enumerate(listing.series.items(), start=1):
-        photo = links.get(patient)
-        if photo is None:
-            excluded[Exclusion.NO_PHOTO] += 1
+        if patient in opt_outs:
+            excluded[Exclusion.OPTED_OUT] += 1
+            fates[Verdict.PERSON_LEFT_OUT] += len(series)
         elif patient in listing.shared:
             # Whose series is taken would depend on the other person under the same ID.
             excluded[Exclusion.SHARED_ID] += 1
+            fates[Verdict.PERSON_LEFT_OUT] += len(series)
         else:
-            chosen, problem = _first_usable(series, rehearsal)
-            if chosen is None:
-                excluded[problem] += 1
+            said = {one.series_uid: _fate(one) for one in series}
+            scans = tuple(_chosen(series, rehearsal, index, said))
+            photo = links.get(patient)
+            if scans and (photo is not None or len(scans) > 1):
+                people.append(Person(pseudonym=pseudonym(key, patient), scans=scans, photo=photo))
             else:
-                name = pseudonym(key, patient)
-                people.append(Person(pseudonym=name, files=chosen.files, photo=photo))
+                reasons = [said[one.series_uid] for one in series]
+                excluded[Exclusion.NO_MATE if scans else reasons[0]] += 1
+                said = {
+                    uid: Verdict.PERSON_LEFT_OUT if fate == Verdict.TAKEN else fate
+                    for uid, fate in said.items()
+                }
+            fates.update(said.values())
         if progress:
             progress(number, len(listing.series))
     if not people:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(excluded.items()))
+        reasons = [f"{count} {reason}" for reason, count in sorted(excluded.items())]
         raise NoUsablePeopleError(
             "index",
-            got=f"nobody with a usable head series and a photo ({reasons})",
+            got=f"nobody with a usable head series and a photo or a second date"
+            f" ({', '.join(reasons)})",
             expected="at least one such person",
             do="look at the data folder and the link file",
         )
     ordered = sorted(people, key=lambda person: person.pseudonym)
-    return Resolution(people=tuple(ordered), excluded=dict(excluded))
+    return Resolution(people=tuple(ordered), excluded=dict(excluded), series=dict(fates))
 
 
-def _first_usable(
-    series: Sequence[ScanSeries], rehearsal: Rehearsal
-) -> tuple[ScanSeries | None, str]:
-    problem = ""
-    for candidate in series:
-        found = _problem(candidate, rehearsal)
-        if found is None:
-            return candidate, ""
-        problem = problem or str(found)
-    return None, problem
+def _fate(series: ScanSeries) -> str:
+    return str(series.problem or Verdict.ANOTHER_IS_BETTER)
 
 
-def _problem(candidate: ScanSeries, rehearsal: Rehearsal) -> SeriesProblem | Reason | None:
-    try:
-        with silenced():
-            found = series_problem([read_slice_header(path) for path in candidate.files])
-        if found is None:
-            rehearsal.check(candidate.files)
-    except QuarantinedError as error:
-        return error.reason
-    except (NoDicomError, *UNREADABLE):
-        # One person's broken file is that person's own problem, never the end of the index.
-        return SeriesProblem.UNSUPPORTED
-    return found
+def _chosen(
+    series: Sequence[ScanSeries],
+    rehearsal: Rehearsal,
+    index: HeaderIndex | None,
+    said: dict[str, str],
+) -> Iterator[Scan]:
+    """Take one series a date; `said` learns what became of those that were tried."""
+    usable = sorted((one for one in series if one.problem is None), key=lambda one: one.session)
+    dated = [one for one in usable if one.session]
+    for one in usable if dated else ():
+        if not one.session:
+            said[one.series_uid] = Verdict.UNDATED
+    for session, of_a_date in groupby(dated or usable, key=lambda one: one.session):
+        for one in sorted(of_a_date, key=lambda one: (one.preference, one.taken, one.series_uid)):
+            refused = _refused(one, rehearsal, index)
+            if not refused:
+                said[one.series_uid] = Verdict.TAKEN
+                yield Scan(kind=one.kind, files=one.files, taken=session)
+                break
+            said[one.series_uid] = refused
+
+
+def _refused(one: ScanSeries, rehearsal: Rehearsal, index: HeaderIndex | None) -> str:
+    """Why the de-identifier leaves a series out; empty where it takes it."""
+    if one.kind == "nifti":
+        return ""
+
+    def rehearse() -> str:
+        try:
+            with silenced():
+                rehearsal.check(one.files)
+        except QuarantinedError as error:
+            return str(error.reason)
+        except (NoDicomError, *UNREADABLE):
+            # One person's broken file is that person's own problem, never the end of the index.
+            return str(SeriesProblem.UNSUPPORTED)
+        return ""
+
+    return rehearse() if index is None else index.finding("taken", _stamps(one.files), rehearse)
+
+
+def _stamps(files: Sequence[Path]) -> Iterator[FoundFile]:
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError:
+            yield FoundFile(path=str(file), size=-1, mtime_ns=-1)
+        else:
+            yield FoundFile(path=str(file), size=found.st_size, mtime_ns=found.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    """What `index` found, for the site's own terminal."""
+    """What `index` found, for the site's own terminal.
+
+    Attributes
+    ----------
+    skipped : int
+        Files that are no scans of anybody.
+    read : int
+        Files that were opened: new ones and changed ones.
+    """
 
     resolution: Resolution
     skipped: int
+    read: int
+
+    def answer(self) -> dict[str, Any]:
+        """Return the counts as the verb tells them."""
+        return {
+            "people": len(self.resolution.people),
+            "excluded": dict(self.resolution.excluded),
+            "series": dict(self.resolution.series),
+            "with_photo": sum(person.has(Mate.PHOTO) for person in self.resolution.people),
+            "with_second_scan": sum(
+                person.has(Mate.SECOND_SCAN) for person in self.resolution.people
+            ),
+            "skipped_files": self.skipped,
+            "read_files": self.read,
+        }
 
 
 def index(agent: Agent, progress: Progress | None = None) -> Indexed:
@@ -139,13 +228,27 @@ def index(agent: Agent, progress: Progress | None = None) -> Indexed:
     Raises
     ------
     InputError
-        The data folder or the link file cannot be followed; the old snapshot stays.
+        The data or the link file cannot be followed; the old snapshot stays.
+    TransportError
+        The archive does not answer as DICOMweb says; the old snapshot stays.
     """
-    links = read_links(Path(agent.config.links), Path(agent.config.photos))
-    listing = list_folder(Path(agent.config.dicom), progress=progress)
-    refuse_unknown(links, listing.series.keys())
-    key = agent.site_key
-    resolution = resolve(listing, links, key, progress=progress)
+    config, key = agent.config, agent.site_key
+    links = read_links(Path(config.links), Path(config.photos)) if config.links else {}
+    opt_outs = read_opt_outs(Path(config.exclude)) if config.exclude else NOBODY
+    headers = HeaderIndex.opened(agent.connection, key)
+    try:
+        listing = gather(
+            config, agent.home, key, index=headers, progress=progress, opt_outs=opt_outs
+        )
+        opt_outs.check_spelling(listing.series.keys())
+        links = known_links(links, listing.series.keys())
+        resolution = resolve(
+            listing, links, key, index=headers, progress=progress, opt_outs=opt_outs
+        )
+    finally:
+        # Whatever stopped it, what was read need not be read again.
+        headers.keep()
+    headers.forget_unmet()
     agent.snapshot.freeze(resolution.people, key)
     agent.journal.write(Event.INDEXED)
-    return Indexed(resolution=resolution, skipped=listing.skipped)
+    return Indexed(resolution=resolution, skipped=listing.skipped, read=headers.read)

@@ -22,6 +22,10 @@ class Instance:
         """32 hexadecimal digits, the same in every copy of the file."""
         return self._row()[0]
 
+    def keep(self) -> None:
+        """Draw the identity now, if there is none yet."""
+        self._row()
+
     def check(self) -> None:
         """Raise LedgerError if the file is not the one that was made or settled here."""
         if self._row()[1] != self._place():

@@ -17,9 +17,12 @@ class Event(StrEnum):
     INITIALISED = "initialised"
     ENROLLED = "enrolled"
     INDEXED = "indexed"
+    REVIEWED = "contact sheets made"
+    MARKED = "faces marked by hand"
     STUDY_RECEIVED = "study received"
     CONSTANT_KEPT = "constant kept"
     APPROVED = "approved"
+    ONE_OF_TWO = "one of two approved"
     DECLINED = "declined"
     WITHDRAWN = "withdrawn"
     RUN_STARTED = "run started"
@@ -31,6 +34,8 @@ class Event(StrEnum):
     RECEIPT = "receipt received"
     SERVING = "agent started"
     STOPPED = "agent stopped"
+    HELD = "everything refused"
+    RESUMED = "refusals ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,6 +177,7 @@ class Ledger:
         BudgetExhaustedError
             It does not fit under the policy's caps; nothing is charged.
         """
+        self._introduce()
         with transaction(self._connection):
             self.check()
             charged = self._connection.execute(
@@ -218,6 +219,7 @@ class Ledger:
                 expected="a witness in site.toml",
                 do="add one: witness = FILE, on another volume",
             )
+        self._introduce()
         with transaction(self._connection):
             self._check_chain()
             left = max(0, policy.lifetime_cap.nano - self.spent().nano)
@@ -233,6 +235,15 @@ class Ledger:
             self._append("charged", _GENESIS, f"adopted {number}", loss, digest="")
         self._confirm()
         return loss
+
+    def _introduce(self) -> None:
+        """Commit this database's identity before its witness hears of it.
+
+        Drawn inside the first charge, it would be rolled back by a kill before the commit: the
+        witness would then remember a ledger that nobody has.
+        """
+        if self._witness is not None:
+            self._instance.keep()
 
     def _confirm(self) -> None:
         """Tell the witness where the ledger stands now; another thread's entry may follow ours."""

@@ -1,23 +1,27 @@
-"""Measuring one approved study: everybody into a cell, then one noisy table."""
+"""Measuring one approved study: everybody into a cell of each table, then noisy tables."""
 
 from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable, Sequence
 
 from reidscope_protocols.envelope import Opened
-from reidscope_protocols.errors import NotReadyError, OutcomeMissingError
+from reidscope_protocols.errors import InvariantError, NotReadyError, OutcomeMissingError
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_site import package
 from reidscope_site.agent import Agent, Progress
+from reidscope_site.allowed import check_hours, is_open
 from reidscope_site.journal import Event
 from reidscope_site.outcomes import Outcomes
 from reidscope_site.release import release
-from reidscope_site.studies import check_policy
-from reidscope_site.worker import Task, worker
+from reidscope_site.snapshot import Person
+from reidscope_site.worker import Task, Worker, worker
 
 _ROOM_BYTES = 8 << 20
+_SEVERAL = 3
+"""So many people in a row without resources: the machine is too small, not the person too large."""
 
 
 def measure(
@@ -27,7 +31,7 @@ def measure(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> bytes | None:
-    """Evaluate everybody of the snapshot, then release the one joint table.
+    """Evaluate everybody of the snapshot who has the study's kind of mate, then release.
 
     Parameters
     ----------
@@ -38,12 +42,12 @@ def measure(
     progress : callable, optional
         For the site's own terminal.
     stop : threading.Event, optional
-        Looked at between two people; what was evaluated stays sealed for the next run.
+        Ends the person at work too; what was evaluated stays sealed for the next run.
 
     Returns
     -------
     bytes or None
-        The signed Release; None when stopped.
+        The signed Release; None when stopped, and when the policy's hours end.
 
     Raises
     ------
@@ -65,20 +69,22 @@ def measure(
             expected="one that was never charged",
             do="count it as lost: it is never drawn again",
         )
+    check_hours(agent.policy)
     _require(agent, study)
     task = _task(agent, study)
     agent.journal.write(Event.RUN_STARTED, study.sha256)
     outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
-    people = list(agent.snapshot.people())
-    known = outcomes.known()
-    with worker(task) as hands:
-        for number, person in enumerate(people, start=1):
-            if stop and stop.is_set():
-                return None
-            if person.pseudonym not in known:
-                outcomes.keep(person.pseudonym, hands.evaluate(person))
-            if progress:
-                progress(number, len(people))
+    # Who has such a mate is read off each person's own index: the cohort's rule, not an outcome.
+    people = [
+        person for person in agent.snapshot.people() if person.has(study.statement.experiment.mate)
+    ]
+
+    def halted() -> bool:
+        return (stop is not None and stop.is_set()) or not is_open(agent.policy)
+
+    with worker(task, stop=stop) as hands:
+        if not _evaluate_waiting(people, hands, outcomes, progress=progress, halted=halted):
+            return None
     # Hours may have passed: a new index, policy or package in between voids the approval.
     _require(agent, study)
     _require_room(agent)
@@ -96,11 +102,63 @@ def measure(
     return envelope
 
 
+def _evaluate_waiting(
+    people: Sequence[Person],
+    hands: Worker,
+    outcomes: Outcomes,
+    *,
+    progress: Progress | None,
+    halted: Callable[[], bool],
+) -> bool:
+    """Seal the cells of everybody who has none yet; False when halted.
+
+    One person's failure ends nobody else's turn. It is raised when all others are through: without
+    that person there is no table, and the next run begins with them.
+
+    Raises
+    ------
+    OutcomeMissingError
+        Somebody could not be evaluated for want of resources; at once after several in a row.
+    InvariantError
+        A defect of ours, met with somebody.
+    """
+    tell = progress or _silent
+    known = outcomes.known()
+    waiting = [person for person in people if person.pseudonym not in known]
+    done, in_a_row = len(people) - len(waiting), 0
+    failure: OutcomeMissingError | InvariantError | None = None
+    for person in waiting:
+        tell(done, len(people))
+        if halted():
+            return False
+        try:
+            outcomes.keep(person.pseudonym, hands.evaluate(person))
+        except (OutcomeMissingError, InvariantError) as error:
+            if halted():
+                return False
+            failure, in_a_row = error, in_a_row + 1
+            if in_a_row == _SEVERAL:
+                break
+        else:
+            done, in_a_row = done + 1, 0
+    if failure is not None:
+        raise failure
+    if halted():
+        return False
+    tell(done, len(people))
+    return True
+
+
+def _silent(_done: int, _of: int) -> None:
+    """Tell nobody."""
+
+
 def _require(agent: Agent, study: Opened[Study]) -> None:
+    agent.home.check_not_held()
     agent.check_receipts()
     snapshot = agent.snapshot.found_again(agent.site_key)
     agent.consent.require(study, policy=agent.policy, snapshot_digest=snapshot)
-    check_policy(study.statement, agent.policy, agent.ledger)
+    agent.check_policy(study)
 
 
 def _require_room(agent: Agent) -> None:
@@ -115,14 +173,17 @@ def _require_room(agent: Agent) -> None:
 
 
 def _task(agent: Agent, study: Opened[Study]) -> Task:
-    read = {constant.role: agent.constants.read(constant) for constant in study.statement.constants}
+    said = study.statement
     return Task(
         sha256=study.sha256,
-        cells=study.statement.experiment.cells(),
-        gallery=read[ConstantRole.REFERENCE_GALLERY],
-        calibration=read[ConstantRole.CALIBRATION],
-        detector=read[ConstantRole.DETECTOR],
-        recogniser=read[ConstantRole.RECOGNISER],
+        experiment=said.experiment,
+        gallery=agent.constants.read(said.constant(ConstantRole.REFERENCE_GALLERY)),
+        calibration=agent.constants.read(said.constant(ConstantRole.CALIBRATION)),
+        models={
+            constant.sha256: agent.constants.read(constant)
+            for constant in said.constants
+            if constant.role in {ConstantRole.DETECTOR, ConstantRole.RECOGNISER}
+        },
         key_file=agent.home.key("site.key"),
         work=agent.home.work,
     )

@@ -1,4 +1,4 @@
-"""Each person's cell, sealed at rest, until the joint table is released; then gone.
+"""Each person's cells, sealed at rest, until the tables are released; then gone.
 
 An Outcome has one codec, here, and it ends in ciphertext: pickle, copy and JSON of it raise.
 """
@@ -24,14 +24,14 @@ _CELL_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Outcome:
-    """The cell that one person fell into.
+    """The cell of each of a study's tables that one person fell into.
 
     Privacy
     -------
     Exact and about one person: may not leave the site (docs/privacy.md, "One person, one cell").
     """
 
-    cell: int
+    cells: tuple[int, ...]
 
     def __repr__(self) -> str:
         return "Outcome(...)"
@@ -50,9 +50,9 @@ class Outcomes:
         self._study = study_sha256
 
     def keep(self, pseudonym: str, outcome: Outcome) -> None:
-        """Seal one person's outcome; the sealed size is the same for every cell."""
+        """Seal one person's outcome; the sealed size is the same for everybody of a study."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        plain = outcome.cell.to_bytes(_CELL_BYTES, "big")
+        plain = b"".join(cell.to_bytes(_CELL_BYTES, "big") for cell in outcome.cells)
         sealed = nonce + self._seal.encrypt(nonce, plain, self._bound_to(pseudonym))
         with transaction(self._connection):
             self._connection.execute(
@@ -100,7 +100,12 @@ class Outcomes:
                 expected="outcomes sealed by this site",
                 do="restore the database and the key that belong together",
             ) from None
-        return Outcome(cell=int.from_bytes(plain, "big"))
+        return Outcome(
+            cells=tuple(
+                int.from_bytes(plain[start : start + _CELL_BYTES], "big")
+                for start in range(0, len(plain), _CELL_BYTES)
+            )
+        )
 
     def _bound_to(self, pseudonym: str) -> bytes:
         return f"{self._study}|{pseudonym}".encode()

@@ -5,9 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reidscope_protocols.envelope import Opened
+from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Mate
 from reidscope_site.config import Policy
+
+_MATES = {Mate.PHOTO: "a photo", Mate.SECOND_SCAN: "a second scan of another date"}
+_DIRECTIONS = {
+    Direction.SAMPLE_TO_POPULATION: {
+        Mate.PHOTO: "with the person's own photo and with public photos",
+        Mate.SECOND_SCAN: "with the person's own second scan and with public scans",
+    },
+    Direction.POPULATION_TO_SAMPLE: {
+        Mate.PHOTO: "and public scans with the person's own photo",
+        Mate.SECOND_SCAN: "and public scans with the person's own second scan",
+    },
+}
+_ATTACKERS = {
+    Attacker.RAW: "raw (compares what the recogniser gives)",
+    Attacker.CALIBRATED: "calibrated (knows how scans differ from photos)",
+    Attacker.REPAIRING: "repairing (fills what a defacer took from an average head)",
+}
+_FAILED = {
+    FailedGate.NOT_RELEASED: "not released, so not found",
+    FailedGate.RELEASED: "attacked like any other",
+}
 
 
 def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterator[str]:
@@ -29,7 +52,6 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     """
     said = study.statement
     asked = said.experiment
-    table = said.joint_table
     safes = said.five_safes
     after = PrivacyLoss(spent.nano + said.loss.nano)
     yield f"{said.title}  ({said.study_id})"
@@ -48,21 +70,8 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield f"  data        {safes.data}"
     yield f"  outputs     {safes.outputs}"
     yield ""
-    yield "What is computed here, person by person"
-    yield f"  who         everybody of this site's index ({said.population})"
-    yield "  how         the scan is de-identified, its face is rendered, a recogniser compares it"
-    yield "              with the person's own photo and with public faces"
-    yield f"  public      {asked.reference_size:,} faces: {asked.reference_people}"
-    yield f"  arms        {', '.join(asked.arms)}"
-    yield f"  galleries   found among {', '.join(f'{size:,}' for size in asked.anchors)} faces?"
-    yield ""
-    yield "What leaves this site"
-    yield f"  one table   of {len(table.cells)} counts, each with discrete Laplace noise:"
-    for cell in table.cells:
-        yield f"              {cell}"
-    yield "  and         the declared number of people, the ledger's head, software versions"
-    yield "  never       an image, an embedding, a name, an exact count, who took part"
-    yield ""
+    yield from _computed(said, asked)
+    yield from _leaves(said)
     yield "What it costs"
     yield f"  epsilon     {said.loss}: nobody's odds of guessing that a person took part"
     yield f"              can grow by more than a factor of {said.loss.odds:.1f}"
@@ -74,3 +83,41 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield "What an attacker could still learn"
     yield "  that this site took part, and population facts that hold whoever takes part;"
     yield "  members of the public reference gallery are not protected by this site"
+
+
+def _renders(asked: FaceExperiment) -> str:
+    plan = asked.renders
+    count = plan.views * plan.lights
+    pictures = "one render a scan" if count == 1 else f"{count} renders a scan, their {plan.fusion}"
+    return pictures + (", in grey" if plan.grey else "")
+
+
+def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
+    yield "What is computed here, person by person"
+    yield f"  who         everybody of this site's index with {_MATES[asked.mate]}"
+    yield f"              ({said.population})"
+    yield "  how         the scan is de-identified, its face is rendered, a recogniser compares it"
+    yield f"              {_DIRECTIONS[asked.direction][asked.mate]}"
+    yield f"  public      {asked.reference_size:,} faces: {asked.reference_people}"
+    yield f"  recogniser  {asked.recogniser.name}; {_renders(asked)}"
+    yield f"  attackers   {', '.join(_ATTACKERS[attacker] for attacker in asked.attackers)}"
+    yield f"  arms        {', '.join(asked.arms)}"
+    if len(asked.arms) > 1:
+        yield f"  gates       a defaced scan that fails them is {_FAILED[asked.failed_gate]}"
+    if asked.scan_cap > 1:
+        yield f"  scans       the most exposed of a person's first {asked.scan_cap}:"
+        yield f"              guessing reaches up to {asked.chance_percent:g}% of people"
+    yield f"  galleries   found among {', '.join(f'{size:,}' for size in asked.anchors)} faces?"
+    yield ""
+
+
+def _leaves(said: Study) -> Iterator[str]:
+    yield "What leaves this site"
+    for table in said.tables:
+        yield f"  {table.table}: {len(table.cells)} counts, each with discrete Laplace noise, "
+        yield f"              epsilon {table.loss}; everybody is in one of its cells:"
+        for cell in table.cells:
+            yield f"              {cell}"
+    yield "  and         the declared number of people, the ledger's head, software versions"
+    yield "  never       an image, an embedding, a name, an exact count, who took part"
+    yield ""

@@ -40,10 +40,12 @@ def export_statements(agent: Agent, folder: Path) -> tuple[Path, ...]:
     InputError
         The folder cannot be written.
     """
+    agent.home.check_not_held()
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for item in agent.outbox.every():
+            agent.sent.keep(f"exported-{item.kind}", item.envelope)
             name = f"{agent.config.name}-{item.kind}-{item.study_sha256[:12]}-{item.number}"
             write_durably(folder / f"{name}.dsse.json", item.envelope, mode=_PUBLIC)
             written.append(folder / f"{name}.dsse.json")

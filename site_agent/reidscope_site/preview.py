@@ -24,8 +24,6 @@ def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
     -------
     Reads no data, draws no noise, charges nothing.
     """
-    table = study.statement.joint_table
-    share = policy.declared_people // len(table.cells)
     now = datetime.now(UTC)
     made_up = Release(
         audience=(COORDINATOR,),
@@ -33,14 +31,15 @@ def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
         not_after=now + timedelta(minutes=1),
         study_sha256=study.sha256,
         site=site,
-        tables=(
+        tables=tuple(
             ReleasedTable(
                 table=table.table,
-                counts=tuple(share for _ in table.cells),
+                counts=tuple(policy.declared_people // len(table.cells) for _ in table.cells),
                 epsilon_nano=table.epsilon_nano,
                 mechanism="discrete-laplace",
                 scale="preview: no noise was drawn",
-            ),
+            )
+            for table in study.statement.tables
         ),
         declared_people=policy.declared_people,
         ledger=LedgerHead(sequence=0, head="0" * 64),

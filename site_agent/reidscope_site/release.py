@@ -1,6 +1,7 @@
 """The only module that builds a Release: charge, count, add noise, sign, store.
 
-    outcomes of all people -> counts per cell + discrete Laplace noise -> signed bytes, stored
+    outcomes of all people -> per table, counts per cell + discrete Laplace noise
+        -> one signed statement, stored
 
 OpenDP counts and samples, and its `map` says what one person's cell costs; the study's own number
 is compared with it and never trusted. What was stored is handed out again byte for byte.
@@ -16,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 import opendp.prelude as dp
 
 from reidscope_protocols.envelope import Opened, sign
-from reidscope_protocols.errors import PolicyRefusalError
+from reidscope_protocols.errors import InvariantError, PolicyRefusalError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.statements import COORDINATOR, Release, ReleasedTable
-from reidscope_protocols.study import Study
+from reidscope_protocols.study import Study, TableRequest
 from reidscope_site.config import Policy
 from reidscope_site.ledger import Ledger
 from reidscope_site.outcomes import Outcome, Outcomes
@@ -47,15 +48,15 @@ class NoisyCounter:
     scale: float
     _measure: Callable[[list[int]], list[int]]
 
-    def __call__(self, outcomes: Sequence[Outcome]) -> tuple[int, ...]:
-        """Count `outcomes` and add noise; every call draws anew.
+    def __call__(self, cells: Sequence[int]) -> tuple[int, ...]:
+        """Count one cell a person and add noise; every call draws anew.
 
         Privacy
         -------
         Adding or removing one person moves one count by one; the returned counts may leave the
         site once the loss was charged (docs/privacy.md, "One noisy table").
         """
-        return tuple(self._measure([outcome.cell for outcome in outcomes]))
+        return tuple(self._measure(list(cells)))
 
 
 def noisy_counter(cells: int, epsilon: PrivacyLoss) -> NoisyCounter:
@@ -122,7 +123,7 @@ def release(
     BudgetExhaustedError
         The policy's caps leave too little; nothing is charged or drawn.
     OutcomeMissingError
-        The table was charged before and its release was lost.
+        The tables were charged before and their release was lost.
 
     Privacy
     -------
@@ -133,10 +134,14 @@ def release(
     if stored is not None:
         outcomes.erase()
         return stored
-    table = study.statement.joint_table
-    counter = noisy_counter(len(table.cells), table.loss)
+    tables = study.statement.tables
+    counters = [noisy_counter(len(table.cells), table.loss) for table in tables]
     everybody = outcomes.all()  # before the charge: what cannot be opened costs nothing
-    head = ledger.charge(study.sha256, table.table, counter.loss, policy)
+    _check(everybody, tables)
+    # A person falls into one cell of every table: the losses add up, and are charged as one.
+    loss = PrivacyLoss(sum(counter.loss.nano for counter in counters))
+    name = " + ".join(table.table for table in tables)
+    head = ledger.charge(study.sha256, name, loss, policy)
     # To the day: how long a site took to measure grows with its people.
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     issued = max(today, study.statement.opens_at)
@@ -146,20 +151,35 @@ def release(
         not_after=issued + timedelta(days=_RELEASE_DAYS),
         study_sha256=study.sha256,
         site=site,
-        tables=(
+        tables=tuple(
             ReleasedTable(
                 table=table.table,
-                counts=counter(everybody),
+                counts=counter([outcome.cells[place] for outcome in everybody]),
                 epsilon_nano=counter.loss.nano,
                 mechanism="discrete-laplace",
                 scale=repr(counter.scale),
-            ),
+            )
+            for place, (table, counter) in enumerate(zip(tables, counters, strict=True))
         ),
         declared_people=policy.declared_people,
         ledger=head,
         versions=dict(versions),
     )
     envelope = sign(statement, key)
-    ledger.store(study.sha256, table.table, envelope)
+    ledger.store(study.sha256, name, envelope)
     outcomes.erase()
     return envelope
+
+
+def _check(everybody: Sequence[Outcome], tables: Sequence[TableRequest]) -> None:
+    """Raise InvariantError unless everybody has one cell of every table."""
+    sizes = [len(table.cells) for table in tables]
+    for outcome in everybody:
+        inside = [0 <= cell < size for cell, size in zip(outcome.cells, sizes, strict=False)]
+        if len(outcome.cells) != len(sizes) or not all(inside):
+            raise InvariantError(
+                "outcomes",
+                got="a person without one cell of each table",
+                expected=f"{len(sizes)} cells a person",
+                do="report it; nothing was charged",
+            )

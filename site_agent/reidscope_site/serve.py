@@ -1,21 +1,27 @@
 """The agent's loop: fetch studies, run what was approved, answer rounds, carry out requests.
 
 Three threads, each with its own database connection: the desk and the control service here, the
-run of an approved study, and Flower. All end when `stop` is set.
+run of an approved study, and Flower; a fourth listens on the socket for people with roles, where
+site.toml names one. All end when `stop` is set.
 """
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 from reidscope_protocols.desk import Desk, Handler
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import (
     DeclinedCallError,
+    LedgerError,
     NotReadyError,
     ReidscopeError,
     StatementError,
@@ -24,16 +30,23 @@ from reidscope_protocols.errors import (
 from reidscope_protocols.study import Study
 from reidscope_protocols.wire import pad
 from reidscope_site.agent import Agent
+from reidscope_site.allowed import is_open
 from reidscope_site.config import Home
 from reidscope_site.control import Control, control
 from reidscope_site.flower import FleetDoor, answer_rounds
 from reidscope_site.handover import WORD, Word, answer_for
 from reidscope_site.journal import Event
+from reidscope_site.logs import Log, LogEvent
 from reidscope_site.measuring import measure
+from reidscope_site.progress import in_tenths
+from reidscope_site.roles import Caller
+from reidscope_site.socket_roles import door, serve_people
+from reidscope_site.verbs import carry_out
 from reidscope_site.worker import empty
 
 _TICK_SECONDS = 0.2
 _SYNC_SECONDS = 2.0
+_REMIND_SECONDS = 60.0
 _CLAIM_SECONDS = 10.0
 _DISK_SECONDS = 30.0
 _DISK = "the disk is full or fails; make room, and it goes on"
@@ -51,13 +64,19 @@ class Loop:
         Prints a line on the site's own terminal.
     stop : threading.Event
         Set by a signal, by `reidscope-site stop`, or by the caller.
+    echo : bool
+        Whether log lines go to standard output as well.
     """
 
     home: Home
     say: Say
     stop: threading.Event = field(default_factory=threading.Event)
+    echo: bool = False
+    _halt: threading.Event = field(default_factory=threading.Event)
+    _log: Log | None = None
     _failed: set[str] = field(default_factory=set)
     _cut: dict[str, bool] = field(default_factory=dict)
+    _remind_at: float = 0.0
 
     def serve(self, handler: Callable[[Agent], Handler]) -> None:
         """Serve until stopped.
@@ -86,45 +105,106 @@ class Loop:
     def _serve(self, desk: Desk, handler: Callable[[Agent], Handler]) -> None:
         agent = Agent(self.home)
         empty(self.home.work)
+        try:
+            agent.settle()
+        except LedgerError as error:
+            self.say(f"refused: {error}")
         agent.journal.write(Event.SERVING)
-        door = FleetDoor(
+        self._log = Log(self.home.log, echo=self.echo)
+        self._note(LogEvent.STARTED)
+        fleet = FleetDoor(
             address=agent.pinned.addresses.fleet,
             ca_pem=agent.pinned.ca_pem,
             certificate_file=str(self.home.key("transport.crt")),
             key_file=str(self.home.key("transport.pem")),
         )
+        work = handler(agent)
+        people: threading.Thread | None = None
+        held = ExitStack()
+        try:
+            if agent.config.socket:
+                listening = held.enter_context(door(Path(agent.config.socket)))
+                people = threading.Thread(
+                    target=self._people, args=(listening,), name="people", daemon=True
+                )
+                people.start()
+            while not self.stop.is_set():
+                if self.home.hold_file.exists():
+                    self._rest(desk, work)
+                else:
+                    self._be_at_work(agent, desk, work, fleet)
+        finally:
+            self.stop.set()
+            if people is not None:
+                people.join(timeout=_CLAIM_SECONDS)
+            held.close()
+            desk.serve_waiting(work)
+            agent.journal.write(Event.STOPPED)
+            self._note(LogEvent.STOPPED)
+            self._log.close()
+            agent.close()
+
+    def _rest(self, desk: Desk, work: Handler) -> None:
+        """Compute, fetch and answer nothing while `stop --hold` holds; people can still ask."""
+        self.say("stopped by hand: everything is refused until `reidscope-site resume`")
+        self._note(LogEvent.HELD)
+        while self.home.hold_file.exists() and not self.stop.wait(_TICK_SECONDS):
+            desk.serve_waiting(work)
+
+    def _be_at_work(self, agent: Agent, desk: Desk, work: Handler, fleet: FleetDoor) -> None:
+        """Exchange, measure and answer until stopped or held."""
+        self._halt = threading.Event()
         threads = [
-            threading.Thread(target=self._answer, args=(door,), name="flower", daemon=True),
+            threading.Thread(target=self._answer, args=(fleet,), name="flower", daemon=True),
             threading.Thread(target=self._run_approved, name="run", daemon=True),
         ]
         for thread in threads:
             thread.start()
-        carry_out = handler(agent)
         next_sync = 0.0
         try:
-            while not self.stop.wait(_TICK_SECONDS):
-                desk.serve_waiting(carry_out)
+            while not (self.stop.wait(_TICK_SECONDS) or self.home.hold_file.exists()):
+                desk.serve_waiting(work)
                 if time.monotonic() >= next_sync:
                     self._sync(agent)
                     next_sync = time.monotonic() + _SYNC_SECONDS
         finally:
-            self.stop.set()
+            self._halt.set()
             for thread in threads:
+                # Whoever is being measured is measured to the end before anything starts anew.
+                while thread.is_alive() and not self.stop.is_set():
+                    thread.join(timeout=_TICK_SECONDS)
+                    desk.serve_waiting(work)
                 thread.join(timeout=_CLAIM_SECONDS)
-            desk.serve_waiting(carry_out)
-            agent.journal.write(Event.STOPPED)
+
+    def _people(self, listening: socket.socket) -> None:
+        """Answer people with roles, each as the account that the kernel says they are."""
+        agent = Agent(self.home)
+
+        def handler_of(caller: Caller) -> Handler:
+            return lambda verb, arguments: carry_out(agent, verb, arguments, caller)
+
+        try:
+            serve_people(listening, handler_of, self.stop)
+        finally:
             agent.close()
+
+    def _note(self, event: LogEvent, **numbers: float) -> None:
+        if self._log is not None:
+            self._log.write(event, **numbers)
 
     def _sync(self, agent: Agent) -> None:
         """Exchange decisions, studies, constants and receipts; a cut line is tried again later."""
         try:
-            with control(self.home, agent.pinned) as channel:
-                exchange(agent, channel, self.say, self._once)
+            with control(self.home, agent.pinned, agent.sent) as channel:
+                again = time.monotonic() >= self._remind_at
+                exchange(agent, channel, self.say, self._once, again=again)
+                if again:
+                    self._remind_at = time.monotonic() + _REMIND_SECONDS
         except TransportError as error:
             self._cut_line("control", str(error))
         except ReidscopeError as error:
             # A bad study or receipt is this site's own refusal: said here, and nobody else is told.
-            self._once(f"refused: {error}")
+            self._once(f"refused: {error}", error.exit_code)
         except (OSError, sqlite3.Error):
             self._once(f"control: {_DISK}")
         else:
@@ -133,7 +213,7 @@ class Loop:
     def _run_approved(self) -> None:
         agent = Agent(self.home)
         try:
-            while not self.stop.wait(_TICK_SECONDS):
+            while not self._halt.wait(_TICK_SECONDS):
                 try:
                     ready = agent.ready_to_run()
                 except sqlite3.Error:
@@ -144,39 +224,35 @@ class Loop:
                     self._once(f"waiting: {error}")
                     continue
                 waiting = [study for study in ready if _attempt(agent, study) not in self._failed]
+                if waiting and not is_open(agent.policy):
+                    self._once("waiting: the policy's hours have not begun")
+                    continue
                 for study in waiting:
                     name = study.statement.study_id
                     self.say(f"{name}: measuring")
+                    self._note(LogEvent.MEASURING)
                     started = time.monotonic()
                     try:
-                        done = measure(agent, study, progress=self._progress(name), stop=self.stop)
+                        done = measure(
+                            agent, study, progress=in_tenths(name, self.say), stop=self._halt
+                        )
                     except (NotReadyError, OSError, sqlite3.Error) as error:
                         # Of the last two the text could hold a path.
                         cause = str(error) if isinstance(error, NotReadyError) else _DISK
                         self._once(f"{name}: waiting: {cause}")
-                        self.stop.wait(_DISK_SECONDS)
+                        self._halt.wait(_DISK_SECONDS)
                         continue
                     except ReidscopeError as error:
                         self._failed.add(_attempt(agent, study))
                         agent.journal.write(Event.REFUSED, study.sha256)
                         self.say(f"{name}: {error}")
+                        self._note(LogEvent.REFUSED, exit_code=error.exit_code)
                         continue
                     if done is not None:
                         self.say(f"{name}: released after {time.monotonic() - started:.0f} s")
+                        self._note(LogEvent.RELEASED, bytes=len(done))
         finally:
             agent.close()
-
-    def _progress(self, name: str) -> Callable[[int, int], None]:
-        """Say on the site's own terminal, in tenths, how far the run is."""
-        last = [0]
-
-        def said(done: int, of: int) -> None:
-            tenth = 10 * done // of
-            if tenth > last[0]:
-                last[0] = tenth
-                self.say(f"{name}: {10 * tenth} % of the people")
-
-        return said
 
     def _answer(self, door: FleetDoor) -> None:
         agent = Agent(self.home)
@@ -185,6 +261,8 @@ class Loop:
             try:
                 content = answer_for(agent, study_sha256)
                 pad(content)
+                agent.sent.keep("answer", content)
+                self._note(LogEvent.ANSWERED, bytes=len(content))
             except Exception:  # noqa: BLE001  # nothing about an error may leave but a constant word
                 return WORD + Word.UNKNOWN.encode()
             return content
@@ -193,7 +271,7 @@ class Loop:
             answer_rounds(
                 door,
                 answer,
-                stop=self.stop,
+                stop=self._halt,
                 trouble=lambda cut: self._cut_line("rounds", "no connection" if cut else ""),
             )
         finally:
@@ -202,12 +280,15 @@ class Loop:
     def _cut_line(self, which: str, trouble: str) -> None:
         if bool(trouble) != self._cut.get(which, False):
             self._cut[which] = bool(trouble)
+            event = LogEvent.CUT if trouble else LogEvent.CONNECTED
+            self._note(event, rounds=which == "rounds")
             self.say(f"{which}: {trouble}; trying again" if trouble else f"{which}: connected")
 
-    def _once(self, line: str) -> None:
+    def _once(self, line: str, exit_code: int = 0) -> None:
         if line not in self._failed:
             self._failed.add(line)
             self.say(line)
+            self._note(LogEvent.REFUSED if exit_code else LogEvent.WAITING, exit_code=exit_code)
 
 
 def _attempt(agent: Agent, study: Opened[Study]) -> str:
@@ -215,19 +296,19 @@ def _attempt(agent: Agent, study: Opened[Study]) -> str:
     return f"{study.sha256} {agent.consent.number(study.sha256)}"
 
 
-def exchange(agent: Agent, channel: Control, say: Say, refused: Say | None = None) -> None:
+def exchange(
+    agent: Agent, channel: Control, say: Say, refused: Say | None = None, *, again: bool = False
+) -> None:
     """Do one exchange with the control service, in the order in which each step can matter.
 
-    `refused` hears what is wrong with a study, at every exchange; `say` if it is absent.
+    `refused` hears what is wrong with a study or a receipt, at every exchange; `say` if it is
+    absent. With `again`, decisions that were handed over before are handed over once more: a
+    coordinator that was restored from a backup has forgotten some, and holds no release without.
     """
     refused = refused or say
-    for item in agent.outbox.waiting("decision"):
-        try:
-            channel.decide(item.envelope)
-        except DeclinedCallError as error:
-            # What the coordinator refuses today it refuses tomorrow: it must not block the rest.
-            say(f"decision: {error}")
-        agent.outbox.delivered(item.number)
+    _hand_over(agent, channel, say)
+    if again:
+        _remind(agent, channel, refused)
     known = {study.sha256 for study in agent.studies.every()}
     for envelope in channel.studies():
         try:
@@ -236,6 +317,7 @@ def exchange(agent: Agent, channel: Control, say: Say, refused: Say | None = Non
             refused(f"study refused: {error}")
             continue
         if study.sha256 not in known:
+            known.add(study.sha256)
             agent.journal.write(Event.STUDY_RECEIVED, study.sha256)
             say(f"{study.statement.study_id}: study received, waits for a decision")
         for constant in agent.constants.missing(study.statement):
@@ -247,4 +329,30 @@ def exchange(agent: Agent, channel: Control, say: Say, refused: Say | None = Non
             else:
                 say(f"{study.statement.study_id}: constant {constant.role} kept")
     for envelope in channel.receipts():
-        agent.take_receipt(envelope)
+        try:
+            agent.take_receipt(envelope)
+        except (StatementError, LedgerError) as error:
+            # A receipt that is refused must not keep back the ones after it.
+            refused(f"receipt refused: {error}")
+
+
+def _hand_over(agent: Agent, channel: Control, say: Say) -> None:
+    for item in agent.outbox.waiting("decision"):
+        try:
+            channel.decide(item.envelope)
+        except DeclinedCallError as error:
+            # What the coordinator refuses today must not block the rest.
+            say(f"decision: {error}")
+        agent.outbox.delivered(item.number)
+
+
+def _remind(agent: Agent, channel: Control, refused: Say) -> None:
+    """Hand every decision about a study that still holds over again: the same bytes, in order."""
+    now = datetime.now(UTC)
+    holding = {study.sha256 for study in agent.studies.every() if now <= study.statement.not_after}
+    for item in agent.outbox.every():
+        if item.kind == "decision" and item.study_sha256 in holding:
+            try:
+                channel.decide(item.envelope)
+            except DeclinedCallError as error:
+                refused(f"decision: {error}")

@@ -1,28 +1,70 @@
-"""The frozen snapshot: who is who, and which series and photo are used, settled before approval.
+"""The frozen snapshot: who is who, and which scans and photo are used, settled before approval.
 
 Who gets in is settled by `indexing`; here it is kept, with a digest that approvals bind.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from reidscope_deid.keys import SiteKey
-from reidscope_protocols.errors import NotReadyError
+from reidscope_protocols.errors import InvariantError, NotReadyError
+from reidscope_protocols.vocabulary import Mate
 from reidscope_site.store import transaction
 
-_DIGEST_DOMAIN = b"reidscope/snapshot/v1"
+_DIGEST_DOMAIN = b"reidscope/snapshot/v3"
+
+
+ScanKind = Literal["dicom", "nifti"]
+PhotoBox = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the upright photo; right and bottom are just outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """One usable scan of one person's head.
+
+    Attributes
+    ----------
+    kind : {"dicom", "nifti"}
+        How it is stored.
+    files : tuple of Path
+        The slices of one series in any order, or one NIfTI file.
+    taken : str
+        When; sortable, only ever compared within one person.
+
+    Privacy
+    -------
+    Points at the person's files: never leaves the site.
+    """
+
+    kind: ScanKind
+    files: tuple[Path, ...]
+    taken: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """One resolved person: the series to be attacked and the person's own photo.
+    """One resolved person: scans to be attacked, and what they may be found by.
+
+    Attributes
+    ----------
+    pseudonym : str
+        The site's name for them.
+    scans : tuple of Scan
+        At least one, in the order of the person's own dates; at most one a date.
+    photo : Path or None
+        The person's own, where the site has one.
+    photo_box : tuple of 4 int, or None
+        Where on the photo the person's face is, if somebody at the site marked it by hand.
 
     Privacy
     -------
@@ -30,15 +72,36 @@ class Person:
     """
 
     pseudonym: str
-    files: tuple[Path, ...]
-    photo: Path
+    scans: tuple[Scan, ...]
+    photo: Path | None
+    photo_box: PhotoBox | None = None
+
+    def __post_init__(self) -> None:
+        taken = [scan.taken for scan in self.scans]
+        if not taken or taken != sorted(set(taken)):
+            raise InvariantError(
+                "a person of the index",
+                got="scans that are none, or not one a date in order",
+                expected="one scan a date, first to last",
+                do="report this",
+            )
+
+    @property
+    def first(self) -> Scan:
+        """The scan that is attacked: the first by the person's own dates."""
+        return self.scans[0]
+
+    def has(self, mate: Mate) -> bool:
+        """Tell whether there is something of this kind to find the person by."""
+        return self.photo is not None if mate == Mate.PHOTO else len(self.scans) > 1
 
 
 class Snapshot:
     """The snapshot inside one open database."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, opt_outs: Path | None = None) -> None:
         self._connection = connection
+        self._opt_outs = opt_outs
 
     def freeze(self, people: Sequence[Person], key: SiteKey) -> str:
         """Replace the snapshot, and return its keyed digest.
@@ -48,17 +111,79 @@ class Snapshot:
         The digest is keyed, so that it cannot be tested against a guessed list of people.
         """
         rows = [
-            (person.pseudonym, json.dumps([str(file) for file in person.files]), str(person.photo))
+            (
+                person.pseudonym,
+                json.dumps(
+                    [
+                        [scan.kind, scan.taken, [str(file) for file in scan.files]]
+                        for scan in person.scans
+                    ]
+                ),
+                None if person.photo is None else str(person.photo),
+            )
             for person in people
         ]
-        digest = _digest(people, key)
         with transaction(self._connection):
             self._connection.execute("DELETE FROM person")
             self._connection.executemany("INSERT INTO person VALUES (?, ?, ?)", rows)
-            self._connection.execute(
-                "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)",
-                (digest, datetime.now(UTC).isoformat(timespec="seconds")),
-            )
+            self._forget_marks_of_other_photos()
+            return self._settle(key)
+
+    def mark(self, boxes: Mapping[str, PhotoBox | None], key: SiteKey) -> str:
+        """Keep, or with None take back, where people's faces are; return the new keyed digest.
+
+        Parameters
+        ----------
+        boxes : mapping
+            Pseudonyms of people with a photo; all are kept or none.
+        key : SiteKey
+            The site's.
+
+        Raises
+        ------
+        InvariantError
+            Somebody is not in the snapshot or has no photo: `review.marks` has looked before.
+
+        Privacy
+        -------
+        The digest is another one afterwards, so that every approval given before is void.
+        """
+        photos = {person.pseudonym: person.photo for person in self.people()}
+        with transaction(self._connection):
+            for name, box in boxes.items():
+                photo = photos.get(name)
+                if photo is None:
+                    raise InvariantError(
+                        "a marked photo",
+                        got="nobody's",
+                        expected="a photo of somebody of the index",
+                        do="report this",
+                    )
+                self._connection.execute("DELETE FROM photo_mark WHERE pseudonym = ?", (name,))
+                if box is not None:
+                    self._connection.execute(
+                        "INSERT INTO photo_mark VALUES (?, ?, ?)",
+                        (name, json.dumps(box), json.dumps(_stamp(photo))),
+                    )
+            return self._settle(key)
+
+    def _forget_marks_of_other_photos(self) -> None:
+        """Drop the marks of photos that were changed, or belong to nobody any more."""
+        rows = self._connection.execute(
+            "SELECT photo_mark.pseudonym, photo_mark.photo, person.photo FROM photo_mark"
+            " LEFT JOIN person USING (pseudonym)"
+        ).fetchall()
+        for name, marked, photo in rows:
+            if photo is None or json.dumps(_stamp(Path(photo))) != marked:
+                self._connection.execute("DELETE FROM photo_mark WHERE pseudonym = ?", (name,))
+
+    def _settle(self, key: SiteKey) -> str:
+        """Write down the digest of what stands there now."""
+        digest = self._digest_now(key)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)",
+            (digest, datetime.now(UTC).isoformat(timespec="seconds")),
+        )
         return digest
 
     def digest(self) -> str:
@@ -78,7 +203,7 @@ class Snapshot:
         return digest
 
     def found_again(self, key: SiteKey) -> str:
-        """Return the digest as people's files are now: another one once a file was changed.
+        """Return the digest as people's files and opt-outs are now: another once one changed.
 
         Raises
         ------
@@ -86,25 +211,62 @@ class Snapshot:
             The site was never indexed.
         """
         self.digest()
-        return _digest(tuple(self.people()), key)
+        return self._digest_now(key)
+
+    def _digest_now(self, key: SiteKey) -> str:
+        people = digest_of(tuple(self.people()), key)
+        if self._opt_outs is None:
+            return people
+        # Whoever opts out after the index was made is not measured under it.
+        bound = f"{people} {_content(self._opt_outs)}".encode()
+        return hmac.digest(key.branch(_DIGEST_DOMAIN), bound, "sha256").hex()
 
     def people(self) -> Iterator[Person]:
         """Every person, in the order of their pseudonyms."""
-        rows = self._connection.execute("SELECT pseudonym, files, photo FROM person ORDER BY 1")
-        for name, files, photo in rows.fetchall():
+        rows = self._connection.execute(
+            "SELECT pseudonym, scans, person.photo, box FROM person"
+            " LEFT JOIN photo_mark USING (pseudonym) ORDER BY 1"
+        )
+        for name, scans, photo, box in rows.fetchall():
             yield Person(
                 pseudonym=name,
-                files=tuple(Path(file) for file in json.loads(files)),
-                photo=Path(photo),
+                scans=tuple(
+                    Scan(kind=kind, taken=taken, files=tuple(Path(file) for file in files))
+                    for kind, taken, files in json.loads(scans)
+                ),
+                photo=None if photo is None else Path(photo),
+                photo_box=None if box is None else _box(json.loads(box)),
             )
 
 
-def _digest(people: Sequence[Person], key: SiteKey) -> str:
+def digest_of(people: Sequence[Person], key: SiteKey) -> str:
+    """Keyed digest of who is who and of every file's name, size and time."""
     rows = [
-        [person.pseudonym, [_stamp(file) for file in person.files], _stamp(person.photo)]
+        [
+            person.pseudonym,
+            [
+                [scan.kind, scan.taken, [_stamp(file) for file in scan.files]]
+                for scan in person.scans
+            ],
+            None if person.photo is None else _stamp(person.photo),
+            person.photo_box,
+        ]
         for person in sorted(people, key=lambda person: person.pseudonym)
     ]
     return hmac.digest(key.branch(_DIGEST_DOMAIN), json.dumps(rows).encode(), "sha256").hex()
+
+
+def _box(numbers: Sequence[int]) -> PhotoBox:
+    left, top, right, bottom = numbers
+    return left, top, right, bottom
+
+
+def _content(path: Path) -> str:
+    """SHA-256 of a file, empty where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

@@ -1,20 +1,29 @@
-"""The site's SQLite file: durable settings, one schema, immediate transactions."""
+"""The site's SQLite file: durable settings, a schema in numbered steps, immediate transactions."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
-from reidscope_protocols.database import open_database, transaction
+from reidscope_protocols.database import Step, open_migrated, transaction
 from reidscope_protocols.errors import LedgerError
 
 __all__ = ["connect", "file_system_of", "transaction"]
 
-_SCHEMA = """
+_PERSON = """
 CREATE TABLE IF NOT EXISTS person (
-  pseudonym TEXT PRIMARY KEY, files TEXT NOT NULL, photo TEXT NOT NULL);
+  pseudonym TEXT PRIMARY KEY, scans TEXT NOT NULL, photo TEXT)"""
+_SCHEMA = f"""{_PERSON};
+CREATE TABLE IF NOT EXISTS photo_mark (
+  pseudonym TEXT PRIMARY KEY, box TEXT NOT NULL, photo TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS snapshot (
   only INTEGER PRIMARY KEY CHECK (only = 1), digest TEXT NOT NULL, taken_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS header_index (
+  only INTEGER PRIMARY KEY CHECK (only = 1), package_sha256 TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS header (
+  place BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sealed BLOB NOT NULL)
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS finding (place BLOB PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS study (
   sha256 TEXT PRIMARY KEY, envelope BLOB NOT NULL, received_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS decision (
@@ -47,6 +56,25 @@ _REMOTE_FILE_SYSTEMS = frozenset(
 )
 
 
+def _forget_older_snapshot(connection: sqlite3.Connection) -> None:
+    """Drop a snapshot of one series a person: whatever needs one asks for `index` again."""
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(person)")]
+    if "files" not in columns:
+        return
+    connection.execute("DROP TABLE person")
+    connection.execute("DELETE FROM snapshot")
+    connection.execute(_PERSON)
+
+
+_VOICE = """
+CREATE TABLE voice (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, study_sha256 TEXT NOT NULL, role TEXT NOT NULL,
+  uid INTEGER NOT NULL, signer TEXT NOT NULL, package_sha256 TEXT NOT NULL,
+  policy_sha256 TEXT NOT NULL, snapshot_digest TEXT NOT NULL, given_at TEXT NOT NULL)"""
+_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE)
+"""Only ever longer: a step that was published is never changed."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open (and, the first time, make) the site's database.
 
@@ -62,7 +90,7 @@ def connect(path: Path) -> sqlite3.Connection:
             expected="a local disk, whose locks and fsync can be trusted",
             do="move the home folder",
         )
-    return open_database(path, _SCHEMA)
+    return open_migrated(path, _STEPS)
 
 
 def file_system_of(folder: Path) -> str:

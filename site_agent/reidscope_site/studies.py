@@ -96,6 +96,18 @@ def check_policy(study: Study, policy: Policy, ledger: Ledger) -> None:
             expected="arms out of " + ", ".join(policy.arms),
             do="decline, or change the policy file",
         )
+    strange = [
+        part.sha256
+        for part in study.experiment.recogniser.parts
+        if part.sha256 not in policy.recognisers
+    ]
+    if strange:
+        raise PolicyRefusalError(
+            "recogniser",
+            got=", ".join(f"a network with sha256 {sha256[:16]}..." for sha256 in strange),
+            expected="networks out of `recognisers` in the policy file",
+            do="decline, or look at the network and add its sha256 to the policy file",
+        )
     if policy.declared_people < study.minimum_declared_people:
         raise PolicyRefusalError(
             "declared people",

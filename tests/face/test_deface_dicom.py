@@ -106,6 +106,18 @@ def test_a_defaced_series_has_no_face_and_the_same_brain(
     assert report.compared == len(originals)
 
 
+@pytest.mark.parametrize("name", ["reface", "skullstrip", "external-quickshear"])
+def test_every_other_defacer_writes_what_its_own_gates_vouch_for(
+    tmp_path: Path, head: Template, name: str
+) -> None:
+    originals = write(tmp_path / "in", head)
+    assert run(tmp_path, name).written == len(originals)
+    before = read_slices(originals)
+    after = read_slices(list((tmp_path / "out").rglob("*.dcm")))
+    differ = before.stored != after.stored
+    assert 0.005 < differ.mean() < (1 if name == "skullstrip" else 0.4)
+
+
 def test_a_defacer_that_only_blurs_is_refused_and_nothing_is_written(
     tmp_path: Path, head: Template
 ) -> None:
@@ -223,5 +235,8 @@ def test_the_gates_let_no_untouched_and_no_blurred_face_through(head_scan: Volum
 
 
 def test_a_defacer_that_is_not_installed_is_refused_with_those_that_are() -> None:
-    with pytest.raises(UnsupportedError, match="blur or facemask or quickshear"):
+    with pytest.raises(
+        UnsupportedError,
+        match=r"blur or .*facemask or quickshear or reface or skullstrip",
+    ):
         find_defacer("gold")

@@ -55,7 +55,7 @@ def test_the_face_of_a_real_scan_is_found(
     assert abs(across[1] / across[0]) < 0.05
 
 
-@pytest.mark.parametrize("name", [name for name in ARMS if name != "unmodified"])
+@pytest.mark.parametrize("name", ["blur", "facemask", "quickshear", "reface", "skullstrip"])
 def test_a_defacer_takes_a_real_face_and_leaves_the_brain(
     real: Volume, registration: Registration, head: Template, name: str
 ) -> None:
@@ -64,4 +64,4 @@ def test_a_defacer_takes_a_real_face_and_leaves_the_brain(
     brain = in_scan(head.brain.float(), registration, real.voxels.shape)
     assert brain.sum() > 1_000_000
     assert (changed & brain).sum() == 0
-    assert 0.01 < changed.mean() < 0.5
+    assert 0.01 < changed.mean() < (1 if name == "skullstrip" else 0.5)

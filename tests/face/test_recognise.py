@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reidscope_protocols.errors import ConstantMismatchError, InputError, MalformedError
+from reidscope_protocols.recogniser import SFACE
 from reidscope_site.face import weights
 from reidscope_site.face.align import _STANDARD, crop, similarity
 from reidscope_site.face.found import Comparison
-from reidscope_site.face.recognise import Embedding, Recogniser, trimmed
+from reidscope_site.face.recognise import Embedding, Recogniser
+from reidscope_site.face.recognisers.onnx_network import trimmed
 from reidscope_site.face.template import Template
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.synthetic.photo import photo
@@ -34,7 +36,7 @@ def cosine(a: Embedding | None, b: Embedding | None) -> float:
 
 
 def test_the_crop_is_opencvs_own(recogniser: Recogniser, picture: Picture) -> None:
-    model = np.frombuffer(trimmed(installed_model_bytes().recogniser), np.uint8)
+    model = np.frombuffer(trimmed(installed_model_bytes().recogniser, SFACE.parts[0]), np.uint8)
     opencv = cv2.FaceRecognizerSF.create("onnx", model, np.empty(0, np.uint8))
     (face,) = recogniser._detector.faces(picture, min_score=0.6)
     row = np.zeros((1, 15), np.float32)

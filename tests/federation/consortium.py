@@ -131,7 +131,7 @@ def open_study(made: Consortium, study_id: str = "faces") -> str:
     draft, signed = made.root / "draft.json", made.root / "study.dsse.json"
     ok(command("reidscope-server", "study", "new", "--id", study_id, "--sites", ",".join(SITES),
                "--constants", REFERENCE, "--out", draft, "--population", "synthetic people",
-               "--arms", "blur,quickshear", "--minimum-people", PEOPLE,
+               "--arms", "facemask,quickshear", "--minimum-people", PEOPLE,
                "--minimum-sites", 2, "--home", made.home("coordinator")))  # fmt: skip
     home = made.home("coordinator")
     ok(command("reidscope-server", "study", "sign", draft, "--out", signed, "--home", home))

@@ -100,7 +100,7 @@ def test_a_draft_with_an_unknown_field_is_never_signed(tmp_path: Path) -> None:
 def test_a_study_that_would_answer_nothing_is_refused_at_planning(tmp_path: Path) -> None:
     draft = tmp_path / "draft.json"
     ok(command("reidscope-server", "study", "new", "--id", "one", "--sites", "alpha",
-               "--constants", REFERENCE, "--out", draft, "--arms", "blur,quickshear",
+               "--constants", REFERENCE, "--out", draft, "--arms", "facemask,quickshear",
                "--epsilon", "0.1"))  # fmt: skip
     plan = ("reidscope-server", "study", "plan", draft, "--people", "20")
     assert "--force" in one_line(command(*plan), 30)

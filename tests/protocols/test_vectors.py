@@ -56,6 +56,7 @@ def test_a_bad_vector_meets_the_error_that_it_names_in_one_line(name: str) -> No
     with pytest.raises(errors.ReidscopeError) as caught:
         read(said)
     assert type(caught.value).__name__ == said["error"]
+    assert said.get("says", "") in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
 

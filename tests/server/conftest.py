@@ -124,22 +124,25 @@ class SiteParty:
         key: StatementKey | None = None,
         **changes: Any,
     ) -> bytes:
-        asked = study.statement.joint_table
         now = datetime.now(UTC)
-        said = {
-            "table": asked.table,
-            "counts": tuple(range(len(asked.cells))),
-            "epsilon_nano": asked.epsilon_nano,
-            "mechanism": "discrete-laplace",
-            "scale": repr(1e9 / asked.epsilon_nano),
-        }
+        said = [
+            {
+                "table": asked.table,
+                "counts": tuple(range(len(asked.cells))),
+                "epsilon_nano": asked.epsilon_nano,
+                "mechanism": "discrete-laplace",
+                "scale": repr(1e9 / asked.epsilon_nano),
+            }
+            for asked in study.statement.tables
+        ]
+        said[0] |= table or {}
         fields = {
             "audience": (COORDINATOR,),
             "issued_at": now,
             "not_after": now + timedelta(days=3650),
             "study_sha256": study.sha256,
             "site": self.name,
-            "tables": (ReleasedTable(**{**said, **(table or {})}),),
+            "tables": tuple(map(ReleasedTable.model_validate, said)),
             "declared_people": 20,
             "ledger": LedgerHead(sequence=1, head=HASH),
             "versions": {"reidscope": "test"},

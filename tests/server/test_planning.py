@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidscope_protocols.cells import JointCells
 from reidscope_protocols.errors import InputError
-from reidscope_protocols.privacy import PrivacyLoss
-from reidscope_protocols.study import (
-    JOINT_TABLE,
-    Cohort,
-    Constant,
-    FaceExperiment,
-    FiveSafes,
-    GalleryError,
-    Study,
-    TableRequest,
-)
-from reidscope_protocols.vocabulary import ConstantRole
+from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
+from reidscope_protocols.privacy import NANO, PrivacyLoss
+from reidscope_protocols.recogniser import SFACE
+from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
+from reidscope_protocols.vocabulary import Attacker, ConstantRole
 from reidscope_server.planning import plan, too_wide
 
+ANCHORS = (100, 1000, 10_000)
+SHA256 = {
+    ConstantRole.DETECTOR: SFACE.detector.sha256,
+    ConstantRole.RECOGNISER: SFACE.parts[0].sha256,
+}
 ARMS = ("blur", "box", "quickshear", "skull-strip")
 
 
-def a_study(epsilon: str, arms: tuple[str, ...] = ARMS) -> Study:
-    cells = JointCells(anchors=(100, 1000, 10_000), defacers=arms)
+def a_study(epsilon: str, arms: tuple[str, ...] = ARMS, **asked: Any) -> Study:
+    experiment = FaceExperiment(
+        **{
+            "recogniser": SFACE,
+            "anchors": ANCHORS,
+            "arms": ("unmodified", *arms),
+            "reference_size": 100_000,
+            "reference_people": "nobody",
+            "gallery_error": tuple(GalleryError(gallery_size=n, sigma_ppm=0) for n in ANCHORS),
+            **asked,
+        }
+    )
     now = datetime(2026, 11, 1, tzinfo=UTC)
     return Study(
         audience=("a", "b", "c"),
@@ -40,25 +50,12 @@ def a_study(epsilon: str, arms: tuple[str, ...] = ARMS) -> Study:
         population="synthetic people",
         five_safes=FiveSafes(project="p", people="p", settings="s", data="d", outputs="o"),
         cohort=Cohort(),
-        experiment=FaceExperiment(
-            anchors=cells.anchors,
-            arms=("unmodified", *cells.defacers),
-            reference_size=100_000,
-            reference_people="nobody",
-            gallery_error=tuple(
-                GalleryError(gallery_size=size, sigma_ppm=0) for size in cells.anchors
-            ),
-        ),
+        experiment=experiment,
         constants=tuple(
-            Constant(role=role, sha256="0" * 64, size_bytes=1) for role in ConstantRole
+            Constant(role=role, sha256=SHA256.get(role, "0" * 64), size_bytes=1)
+            for role in ConstantRole
         ),
-        tables=(
-            TableRequest(
-                table=JOINT_TABLE,
-                cells=cells.labels,
-                epsilon_nano=PrivacyLoss.from_decimal(epsilon).nano,
-            ),
-        ),
+        tables=priced(experiment, PrivacyLoss.from_decimal(epsilon)),
         minimum_declared_people=1,
         minimum_sites=1,
         opens_at=now,
@@ -68,23 +65,76 @@ def a_study(epsilon: str, arms: tuple[str, ...] = ARMS) -> Study:
 
 @pytest.mark.parametrize(
     ("people", "epsilon", "points"),
-    [([84], "2", 11.9), ([84] * 3, "2", 6.9), ([84] * 10, "2", 3.8), ([84] * 3, "1", 9.6)],
+    [
+        ([84], "2.5", 11.9),
+        ([84] * 3, "2.5", 6.9),
+        ([84] * 10, "2.5", 3.8),
+        ([84] * 3, "1.25", 9.6),
+    ],
 )
 def test_a_defacer_at_one_half_has_the_width_that_simulation_gave(
     people: list[int], epsilon: str, points: float
 ) -> None:
+    """Simulated for a joint table at 2 and at 1: the gates take a fifth of what is agreed."""
     planned = plan(a_study(epsilon), people, rate=0.5)
     width = next(w.half_width_points for w in planned if w.arm == "blur")
     assert width == pytest.approx(points, abs=0.25)
 
 
-def test_every_rate_and_every_difference_is_planned() -> None:
-    planned = plan(a_study("2"), [84])
+def test_everything_that_the_report_will_estimate_is_planned() -> None:
+    planned = plan(a_study("2", damage_arms=("box",)), [84])
     assert [(w.kind, w.arm, w.gallery_size) for w in planned] == [
-        *(("rate", "unmodified", anchor) for anchor in (100, 1000, 10_000)),
+        *(("rate", "unmodified", anchor) for anchor in ANCHORS),
         *(("rate", arm, 100) for arm in ARMS),
         *(("difference", arm, 100) for arm in ARMS),
+        *(("failed gates", arm, None) for arm in ARMS),
+        ("damage", "box", None),
     ]
+
+
+def test_every_attacker_is_planned_and_shares_the_tables_epsilon() -> None:
+    both = (Attacker.CALIBRATED, Attacker.REPAIRING)
+    planned = plan(a_study("2", ARMS[:2], attackers=both), [84] * 3)
+    columns = ["blur", "blur/repairing", "box", "box/repairing"]
+    assert [w.arm for w in planned if w.kind == "difference"] == columns
+    widths = {w.arm: w.half_width_points for w in planned if w.kind == "rate"}
+    assert widths["blur/repairing"] == widths["blur"]
+    # a second attacker costs cells, as a second defacer does: the same 65 here
+    alone = plan(a_study("2"), [84] * 3)
+    assert widths["blur"] == next(w.half_width_points for w in alone if w.arm == "blur")
+
+
+def test_the_gates_fifth_is_taken_from_the_rates() -> None:
+    def width(epsilon: str, **asked: Any) -> float:
+        planned = plan(a_study(epsilon, **asked), [84] * 3)
+        return next(w.half_width_points for w in planned if w.arm == "unmodified")
+
+    undefaced = width("2", arms=())  # no defacer, no gates: the joint table has all of it
+    assert undefaced < width("2", arms=ARMS[:1])
+    assert width("2", damage_arms=("box",)) == width("2")  # damage is charged on top
+
+
+@pytest.mark.parametrize(("kind", "share"), [("failed gates", 0.5), ("damage", 0.3)])
+def test_the_tables_beside_have_the_width_that_simulation_gives(kind: str, share: float) -> None:
+    """400 draws: the standard deviation of a share is known to 4%, so 12% never fails by chance."""
+    people = [84] * 10
+    study = a_study("2", damage_arms=("blur",))
+    table = study.tables[1 if kind == "failed gates" else 2]
+    fitting = [int(label == "none" or "blur=failed" in label.split(";")) for label in table.cells]
+    draws = np.random.default_rng(7)
+    p = 1 - math.exp(-table.epsilon_nano / NANO)
+    found = []
+    for _ in range(400):
+        counts = np.zeros(len(fitting), dtype=int)
+        chosen = draws.random(sum(people)) < share
+        np.add.at(counts, np.where(chosen, fitting.index(1), fitting.index(0)), 1)
+        for _ in people:
+            noise = draws.geometric(p, (2, len(fitting)))
+            counts += noise[0] - noise[1]
+        found.append(counts @ fitting / counts.sum())
+    planned = plan(study, people, rate=share)
+    width = next(w.half_width_points for w in planned if (w.kind, w.arm) == (kind, "blur"))
+    assert width == pytest.approx(196 * float(np.std(found)), rel=0.12)
 
 
 def test_too_little_epsilon_for_too_few_people_is_too_wide() -> None:
@@ -92,6 +142,13 @@ def test_too_little_epsilon_for_too_few_people_is_too_wide() -> None:
     assert too_wide(plan(a_study("2"), [84])) == ()
 
 
+def test_wide_gates_and_damage_warn_and_stop_nothing() -> None:
+    planned = plan(a_study("2", damage_arms=("blur",)), [84])
+    assert max(w.half_width_points for w in planned if w.kind == "failed gates") > 15
+    assert too_wide(planned) == ()
+
+
+@settings(deadline=None, max_examples=40)
 @given(st.integers(20, 3000), st.integers(1, 20), st.floats(0, 1))
 def test_more_people_and_fewer_arms_never_widen_the_plan(
     people: int, sites: int, rate: float

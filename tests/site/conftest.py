@@ -29,7 +29,7 @@ from reidscope_site.agent import Agent
 from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
 from reidscope_site.outcomes import Outcome, Outcomes
 from reidscope_site.pinned import PinnedCoordinator
-from reidscope_site.snapshot import Person
+from reidscope_site.snapshot import Person, Scan
 
 ROLE = "data protection officer"
 
@@ -143,6 +143,10 @@ def agent(home: Home) -> Iterator[Agent]:
     held.close()
 
 
+def one_scan(*files: Path) -> Scan:
+    return Scan(kind="dicom", files=files, taken="20200101 120000")
+
+
 @pytest.fixture
 def people(tmp_path: Path) -> tuple[Person, ...]:
     """Five people with files that can be looked up, not read."""
@@ -153,7 +157,7 @@ def people(tmp_path: Path) -> tuple[Person, ...]:
         scan, photo = folder / f"{number}.dcm", folder / f"{number}.png"
         scan.write_bytes(b"scan")
         photo.write_bytes(b"photo")
-        made.append(Person(pseudonym=f"P-{number}", files=(scan,), photo=photo))
+        made.append(Person(pseudonym=f"P-{number}", scans=(one_scan(scan),), photo=photo))
     return tuple(made)
 
 
@@ -176,7 +180,8 @@ def evaluated(agent: Agent, approved: Opened[Study], people: tuple[Person, ...])
     """The same, with everybody in a cell."""
     outcomes = Outcomes(agent.connection, agent.site_key, approved.sha256)
     for number, person in enumerate(people):
-        outcomes.keep(person.pseudonym, Outcome(cell=number % 3))
+        cells = tuple(number % len(table.cells) for table in approved.statement.tables)
+        outcomes.keep(person.pseudonym, Outcome(cells=cells))
     return approved
 
 
@@ -229,3 +234,44 @@ def write_series(
 @pytest.fixture(scope="session")
 def series() -> Callable[..., tuple[Path, ...]]:
     return write_series
+
+
+@pytest.fixture(scope="session")
+def two_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scans, photos and links of two synthetic people; the first one's photo shows both."""
+    # Image libraries take seconds to load: for the slow tests alone.
+    import cv2  # noqa: PLC0415  # said above
+
+    from reidscope_site.synthetic.people import write_people  # noqa: PLC0415  # said above
+    from reidscope_site.synthetic.seeds import PersonSeed, Population  # noqa: PLC0415  # said above
+
+    root = tmp_path_factory.mktemp("two-people")
+    seeds = (
+        PersonSeed(population=Population.SITE, label="north", number=number) for number in range(2)
+    )
+    write_people(root, seeds)
+    photos = sorted((root / "photos").glob("*-1.png"))
+    both = np.concatenate([cv2.imread(str(path)) for path in photos], axis=1)
+    cv2.imwrite(str(photos[0]), both)
+    return root
+
+
+@pytest.fixture
+def hospital(two_people: Path, tmp_path: Path, coordinator: Coordinator) -> Iterator[Agent]:
+    """A site whose two people are indexed and can be evaluated."""
+    from reidscope_site.indexing import index  # noqa: PLC0415  # as in two_people
+
+    home = Home(tmp_path / "hospital")
+    config = SiteConfig(
+        name="north",
+        dicom=str(two_people / "dicom"),
+        photos=str(two_people / "photos"),
+        links=str(two_people / "links.csv"),
+    )
+    write_new_home(home, config, Policy(declared_people=20))
+    enrol.make_keys(home)
+    coordinator.pinned.save(home.coordinator_file)
+    held = Agent(home)
+    index(held)
+    yield held
+    held.close()

@@ -56,7 +56,12 @@ def test_a_home_is_never_made_over_another(home: Home) -> None:
 def test_a_home_survives_its_own_files(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     config = SiteConfig(
-        name="north", dicom='/data/"a" \\b/\u00e9/\U0001f9e0', photos="p", links="l"
+        name="north",
+        dicom='/data/"a" \\b/\u00e9/\U0001f9e0',
+        photos="p",
+        links="l",
+        dicomweb="https://pacs.example/dicom-web",
+        dicomweb_query=("StudyDate=2020-", 'A="b"'),
     )
     policy = Policy(declared_people=7, roles=("Datenschutz \u2014 \U00020000",))
     write_new_home(home, config, policy)

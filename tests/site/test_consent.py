@@ -375,6 +375,14 @@ def test_the_policys_digest_changes_with_each_of_its_fields() -> None:
         Policy(declared_people=20, populations=("patients",)),
         Policy(declared_people=20, arms=("unmodified",)),
         Policy(declared_people=20, roles=("ethics board",)),
+        Policy(declared_people=20, recognisers=()),
+        Policy(declared_people=20, approvals_needed=2, roles={"ethics board": ("uid:1",)}),
+        Policy(declared_people=20, approval_days=1),
+        Policy(declared_people=20, signing_keys={ROLE: ("ssh-ed25519 " + "A" * 68,)}),
+        Policy(declared_people=20, coordinators=("ab" * 32,)),
+        Policy(declared_people=20, experiments=("face-identification",)),
+        Policy(declared_people=20, constants=("ab" * 32,)),
+        Policy(declared_people=20, hours=("20:00-06:00",)),
     ]
     assert len({base.sha256, *(other.sha256 for other in others)}) == len(others) + 1
     assert len(Policy.model_fields) == len(others)

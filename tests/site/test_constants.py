@@ -53,7 +53,7 @@ def test_a_file_that_changed_on_this_disk_is_refused_at_every_read(
 
 
 def test_an_installed_file_serves_where_its_sha256_is_the_studys(tmp_path: Path) -> None:
-    constants = Constants(tmp_path, {ROLE: lambda: CONTENT})
+    constants = Constants(tmp_path, {ROLE: lambda _: CONTENT})
     assert constants.has(constant())
     assert constants.read(constant()) == CONTENT
     assert not constants.has(constant(b"another version"))

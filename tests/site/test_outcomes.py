@@ -25,26 +25,27 @@ def outcomes(agent: Agent) -> Outcomes:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_an_outcome_is_not_pickled(protocol: int) -> None:
     with pytest.raises(TypeError):
-        pickle.dumps(Outcome(cell=3), protocol)
+        pickle.dumps(Outcome(cells=(3,)), protocol)
 
 
 @pytest.mark.parametrize("send", [copy.copy, copy.deepcopy, json.dumps, bytes])
 def test_an_outcome_is_neither_copied_nor_made_json(send: object) -> None:
     assert callable(send)
     with pytest.raises(TypeError):
-        send(Outcome(cell=3))
+        send(Outcome(cells=(3,)))
 
 
 def test_an_outcome_shows_nothing_of_itself() -> None:
-    assert "77" not in repr(Outcome(cell=77))
-    assert "77" not in f"{Outcome(cell=77)}"
-    assert "77" not in "".join(traceback.format_exception(ValueError(Outcome(cell=77))))
+    assert "77" not in repr(Outcome(cells=(77,)))
+    assert "77" not in f"{Outcome(cells=(77,))}"
+    assert "77" not in "".join(traceback.format_exception(ValueError(Outcome(cells=(77,)))))
 
 
 def test_what_was_kept_is_what_is_opened(outcomes: Outcomes) -> None:
-    for number, cell in enumerate([0, 64, 4095, 2**32 - 1]):
-        outcomes.keep(f"P-{number}", Outcome(cell=cell))
-    assert [outcome.cell for outcome in outcomes.all()] == [0, 64, 4095, 2**32 - 1]
+    kept = [(0, 1), (64, 0), (4095, 3), (2**32 - 1, 2**32 - 1)]
+    for number, cells in enumerate(kept):
+        outcomes.keep(f"P-{number}", Outcome(cells=cells))
+    assert [outcome.cells for outcome in outcomes.all()] == kept
     assert outcomes.known() == {"P-0", "P-1", "P-2", "P-3"}
 
 
@@ -52,7 +53,7 @@ def test_every_cell_has_one_sealed_size_and_no_sealed_bytes_twice(
     agent: Agent, outcomes: Outcomes
 ) -> None:
     for number in range(50):
-        outcomes.keep(f"P-{number}", Outcome(cell=number % 2))
+        outcomes.keep(f"P-{number}", Outcome(cells=(number % 2,)))
     sealed = [row[0] for row in agent.connection.execute("SELECT sealed FROM outcome")]
     assert len({len(each) for each in sealed}) == 1
     assert len(set(sealed)) == 50
@@ -74,7 +75,7 @@ def test_every_cell_has_one_sealed_size_and_no_sealed_bytes_twice(
 def test_an_altered_or_moved_outcome_is_refused(
     agent: Agent, outcomes: Outcomes, change: str
 ) -> None:
-    outcomes.keep("P-1", Outcome(cell=3))
+    outcomes.keep("P-1", Outcome(cells=(3,)))
     agent.connection.execute(f"UPDATE outcome SET {change}")  # noqa: S608  # the test's own words
     read = Outcomes(agent.connection, agent.site_key, "other") if "other" in change else outcomes
     with pytest.raises(LedgerError):
@@ -82,8 +83,8 @@ def test_an_altered_or_moved_outcome_is_refused(
 
 
 def test_two_peoples_outcomes_cannot_be_exchanged(agent: Agent, outcomes: Outcomes) -> None:
-    outcomes.keep("P-1", Outcome(cell=0))
-    outcomes.keep("P-2", Outcome(cell=1))
+    outcomes.keep("P-1", Outcome(cells=(0,)))
+    outcomes.keep("P-2", Outcome(cells=(1,)))
     agent.connection.execute(
         "UPDATE outcome SET sealed = (SELECT sealed FROM outcome o WHERE o.pseudonym = 'P-1')"
     )
@@ -92,7 +93,7 @@ def test_two_peoples_outcomes_cannot_be_exchanged(agent: Agent, outcomes: Outcom
 
 
 def test_another_site_key_opens_nothing(agent: Agent, outcomes: Outcomes) -> None:
-    outcomes.keep("P-1", Outcome(cell=3))
+    outcomes.keep("P-1", Outcome(cells=(3,)))
     with pytest.raises(LedgerError):
         Outcomes(agent.connection, SiteKey(bytes(32)), STUDY).all()
 
@@ -100,7 +101,7 @@ def test_another_site_key_opens_nothing(agent: Agent, outcomes: Outcomes) -> Non
 def test_erasing_one_study_leaves_another(agent: Agent, outcomes: Outcomes) -> None:
     other = Outcomes(agent.connection, agent.site_key, "cd" * 32)
     for held in (outcomes, other):
-        held.keep("P-1", Outcome(cell=3))
+        held.keep("P-1", Outcome(cells=(3,)))
     outcomes.erase()
     assert outcomes.all() == ()
     assert len(other.all()) == 1

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reidscope_protocols.envelope import Opened, open_envelope
-from reidscope_protocols.errors import LedgerError, OutcomeMissingError, PolicyRefusalError
+from reidscope_protocols.errors import (
+    InvariantError,
+    LedgerError,
+    OutcomeMissingError,
+    PolicyRefusalError,
+)
 from reidscope_protocols.keys import KeyRecord, KeyRing
 from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.statements import Release
@@ -38,7 +43,7 @@ ROLE = "data protection officer"
 
 def counted(cells: Sequence[int], of: int) -> np.ndarray:
     """Pre-noise table: through the very chain that a release runs, at an epsilon of 1,000."""
-    return np.array(noisy_counter(of, EXACT)([Outcome(cell=cell) for cell in cells]))
+    return np.array(noisy_counter(of, EXACT)(cells))
 
 
 def released(agent: Agent, study: Opened[Study]) -> bytes:
@@ -108,15 +113,18 @@ def test_removing_any_one_person_moves_the_signed_table_of_a_whole_site_by_at_mo
         outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
         for person, cell in enumerate(everybody):
             if person != removed:
-                outcomes.keep(f"P-{person}", Outcome(cell=cell))
+                outcomes.keep(f"P-{person}", Outcome(cells=(cell, cell % 3)))
         said = opened(agent, released(agent, study), study)
-        tables.append(np.array(said.tables[0].counts))
+        tables.append([np.array(table.counts) for table in said.tables])
         agent.close()
-    assert list(tables[0]) == [2, 1, 1, 1, 2]
-    for removed, table in enumerate(tables[1:]):
-        moved = tables[0] - table
-        assert np.abs(moved).sum() == 1
-        assert moved[everybody[removed]] == 1
+    assert [list(table) for table in tables[0]] == [[2, 1, 1, 1, 2], [3, 3, 1]]
+    for removed, changed in enumerate(tables[1:]):
+        for whole, table, cell in zip(
+            tables[0], changed, (everybody[removed], everybody[removed] % 3), strict=True
+        ):
+            moved = whole - table
+            assert np.abs(moved).sum() == 1
+            assert moved[cell] == 1
 
 
 def test_a_cell_outside_the_table_counts_nowhere() -> None:
@@ -144,7 +152,7 @@ def test_the_noise_is_discrete_laplace_to_the_last_digit_that_a_test_can_see(eps
 def test_a_full_cell_and_an_empty_one_get_the_same_noise() -> None:
     """No cell is clamped, suppressed or left alone when it is empty."""
     counter = noisy_counter(2, PrivacyLoss.from_decimal("1"))
-    people = [Outcome(cell=1)] * 50
+    people = [1] * 50
     draws = np.array([counter(people) for _ in range(3_000)])
     p = stats.ks_2samp(draws[:, 0], draws[:, 1] - 50).pvalue
     assert p > FALSE_ALARM
@@ -162,7 +170,7 @@ def test_the_audited_epsilon_is_at_most_the_claimed_one_and_above_four_fifths_of
     cells, epsilon = 60_000, float(claimed)
     coins = np.random.default_rng().integers(0, 2, cells)
     counter = noisy_counter(cells, PrivacyLoss.from_decimal(claimed))
-    counts = np.array(counter([Outcome(cell=int(cell)) for cell in np.flatnonzero(coins)]))
+    counts = np.array(counter([int(cell) for cell in np.flatnonzero(coins)]))
     events = [counts >= cut for cut in range(-4, 6)] + [counts < cut for cut in range(-4, 6)]
     level = FALSE_ALARM / (4 * len(events))
     bound = 0.0
@@ -192,13 +200,13 @@ def test_a_release_says_what_it_cost_and_where_the_ledger_stood(
     agent: Agent, evaluated: Opened[Study]
 ) -> None:
     said = opened(agent, released(agent, evaluated), evaluated)
-    (table,) = said.tables
     (charge, stored) = agent.ledger.entries()
     assert said.ledger.head == charge.head
     assert (charge.kind, stored.kind) == ("charged", "stored")
-    assert table.epsilon_nano == charge.loss.nano
-    assert float(table.scale) == pytest.approx(1.0)
-    assert len(table.counts) == len(evaluated.statement.joint_table.cells)
+    assert charge.table == "face-joint + face-gates"
+    assert sum(table.epsilon_nano for table in said.tables) == charge.loss.nano
+    assert [float(table.scale) for table in said.tables] == pytest.approx([1.25, 5.0])
+    assert [len(table.counts) for table in said.tables] == [5, 3]
     assert said.study_sha256 == evaluated.sha256
 
 
@@ -229,13 +237,24 @@ def test_two_studies_of_the_same_people_get_unrelated_noise(
         study = coordinator.opened(  # type: ignore[attr-defined]  # the fixture of conftest.py
             make_study(study_id=f"faces-{number}", arms=("unmodified", *"abcdefgh"), epsilon="1")
         )
-        Outcomes(agent.connection, agent.site_key, study.sha256).keep("P-1", Outcome(cell=3))
+        Outcomes(agent.connection, agent.site_key, study.sha256).keep("P-1", Outcome(cells=(3, 3)))
         drawn.append(np.array(opened(agent, released(agent, study), study).tables[0].counts))
     agreed = np.mean(drawn[0] == drawn[1])
-    a = math.exp(-1)
+    a = math.exp(-0.8)  # the joint table's share of epsilon 1
     chance = ((1 - a) / (1 + a)) ** 2 * (1 + a * a) / (1 - a * a)
     spread = math.sqrt(chance * (1 - chance) / len(drawn[0]))
     assert abs(agreed - chance) < 5 * spread
+
+
+@pytest.mark.parametrize("cells", [(0,), (0, 0, 0), (5, 0), (0, 3)])
+def test_a_person_without_one_cell_of_each_table_stops_the_release_before_the_charge(
+    agent: Agent, evaluated: Opened[Study], cells: tuple[int, ...]
+) -> None:
+    outcomes = Outcomes(agent.connection, agent.site_key, evaluated.sha256)
+    outcomes.keep("P-new", Outcome(cells=cells))
+    with pytest.raises(InvariantError):
+        released(agent, evaluated)
+    assert agent.ledger.spent() == PrivacyLoss(0)
 
 
 def test_no_way_leads_to_a_seed() -> None:
@@ -357,6 +376,6 @@ def test_a_lost_table_blocks_no_other_study_but_what_it_cost_is_gone(
         coordinator.sign(make_study(study_id=f"faces-{next(numbers)}"))  # type: ignore[attr-defined]  # the fixture of conftest.py
     )
     agent.decide(study.sha256, Verdict.APPROVED, role=ROLE, reason=DecisionReason.REVIEWED)
-    Outcomes(agent.connection, agent.site_key, study.sha256).keep("P-1", Outcome(cell=0))
+    Outcomes(agent.connection, agent.site_key, study.sha256).keep("P-1", Outcome(cells=(0, 0)))
     assert released(agent, study)
     assert agent.ledger.spent() == PrivacyLoss.from_decimal("2")

@@ -25,8 +25,9 @@ from reidscope_protocols.errors import (
 from reidscope_site.agent import Agent
 from reidscope_site.indexing import index, resolve
 from reidscope_site.snapshot import Person
-from reidscope_site.sources.dicom_folder import FolderListing, list_folder
+from reidscope_site.sources.dicom_folder import list_folder
 from reidscope_site.sources.links import read_links, refuse_unknown
+from reidscope_site.sources.listing import Listing
 
 KEY = SiteKey(bytes(range(32)))
 Series = Callable[..., tuple[Path, ...]]
@@ -245,19 +246,21 @@ def test_the_first_usable_series_by_the_persons_own_dates_is_taken(
     wanted = series(tmp_path / "data/1", "A", SeriesDate="20110101")
     series(tmp_path / "data/2", "A", SeriesDate="20120101")
     resolution = resolve(list_folder(tmp_path / "data"), {"A": Path("a")}, KEY)
-    assert set(resolution.people[0].files) == set(wanted)
+    assert set(resolution.people[0].first.files) == set(wanted)
 
 
 def test_an_index_of_nobody_says_why_in_words_and_counts(tmp_path: Path, series: Series) -> None:
     series(tmp_path / "data/a", "SECRET-A", BodyPartExamined="KNEE")
     series(tmp_path / "data/b", "SECRET-B")
-    with pytest.raises(NoUsablePeopleError, match=r"1 no-photo, 1 not-a-head") as caught:
+    with pytest.raises(
+        NoUsablePeopleError, match=r"1 no-photo-and-one-date-only, 1 not-a-head"
+    ) as caught:
         resolve(list_folder(tmp_path / "data"), {"SECRET-A": Path("a")}, KEY)
     assert "SECRET" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory, series: Series) -> FolderListing:
+def crowd(tmp_path_factory: pytest.TempPathFactory, series: Series) -> Listing:
     """Eight people, each with something of their own."""
     folder = tmp_path_factory.mktemp("crowd")
     kinds: list[dict[str, Any]] = [
@@ -272,10 +275,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, series: Series) -> FolderLis
     return list_folder(folder)
 
 
-def entries(listing: FolderListing, who: set[str], linked: set[str]) -> dict[str, Person]:
-    some = FolderListing(
-        series={patient: listing.series[patient] for patient in sorted(who)}, skipped=0
-    )
+def entries(listing: Listing, who: set[str], linked: set[str]) -> dict[str, Person]:
+    some = Listing(series={patient: listing.series[patient] for patient in sorted(who)}, skipped=0)
     links = {patient: Path(f"{patient}.png") for patient in sorted(linked & who)}
     try:
         people = resolve(some, links, KEY).people
@@ -287,7 +288,7 @@ def entries(listing: FolderListing, who: set[str], linked: set[str]) -> dict[str
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_removing_any_one_person_leaves_everybody_elses_entry_as_it_was(
-    crowd: FolderListing, data: st.DataObject
+    crowd: Listing, data: st.DataObject
 ) -> None:
     everybody = sorted(crowd.series)
     who = data.draw(st.sets(st.sampled_from(everybody), min_size=1))

@@ -7,19 +7,30 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import pytest
 
-from reidscope_protocols.cells import JointCells
+from reidscope_deid.keys import SiteKey
 from reidscope_protocols.errors import InvariantError, OutcomeMissingError
+from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
+from reidscope_protocols.recogniser import SFACE
+from reidscope_site import child
 from reidscope_site import worker as module
 from reidscope_site.experiments import face
-from reidscope_site.snapshot import Person
+from reidscope_site.snapshot import Person, Scan
 from reidscope_site.worker import Task, worker
 
-CELLS = JointCells(anchors=(2,), defacers=("blur",))
+ASKED = FaceExperiment(
+    recogniser=SFACE,
+    anchors=(2,),
+    arms=("unmodified", "blur"),
+    reference_size=20,
+    reference_people="nobody",
+    gallery_error=(GalleryError(gallery_size=2, sigma_ppm=0),),
+)
 
 
 @pytest.fixture
@@ -28,11 +39,10 @@ def task(tmp_path: Path) -> Task:
     work.mkdir()
     return Task(
         sha256="ab" * 32,
-        cells=CELLS,
+        experiment=ASKED,
         gallery=b"",
         calibration=b"",
-        detector=b"",
-        recogniser=b"",
+        models={},
         key_file=tmp_path / "site.key",
         work=work,
     )
@@ -40,24 +50,24 @@ def task(tmp_path: Path) -> Task:
 
 @pytest.fixture
 def person(tmp_path: Path) -> Person:
-    return Person(pseudonym="P-1", files=(tmp_path / "scan",), photo=tmp_path / "photo")
+    scan = Scan(kind="dicom", files=(tmp_path / "scan",), taken="20200101")
+    return Person(pseudonym="P-1", scans=(scan,), photo=tmp_path / "photo")
 
 
 def study(task: Task) -> Any:
     return face.FaceStudy(
         sha256=task.sha256,
-        cells=CELLS,
-        constants=None,  # type: ignore[arg-type]  # never reached in these tests
-        key=None,  # type: ignore[arg-type]  # never reached in these tests
+        constants=SimpleNamespace(experiment=ASKED),  # type: ignore[arg-type]  # no models here
+        key=SiteKey(b"k" * 32),
         work=task.work,
     )
 
 
-def failing(error: BaseException) -> Callable[..., int]:
-    def cell(*_: object) -> int:
+def failing(error: BaseException) -> Callable[..., object]:
+    def work(*_: object, **__: object) -> object:
         raise error
 
-    return cell
+    return work
 
 
 def memory() -> cv2.error:
@@ -66,44 +76,79 @@ def memory() -> cv2.error:
     return error
 
 
+@pytest.fixture
+def pictured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person whose photo can be read: what fails is the scan, or what is made of it."""
+    monkeypatch.setattr(face, "_read_photo", lambda *_: object())
+
+
+@pytest.mark.usefixtures("pictured")
+@pytest.mark.parametrize("where", ["read_scan", "read_faces"])
 @pytest.mark.parametrize(
-    "error",
-    [ValueError("x"), KeyError("x"), ZeroDivisionError(), TypeError("x"), cv2.error("assertion")],
+    "error", [ValueError("x"), KeyError("x"), ZeroDivisionError(), TypeError("x")]
 )
 def test_what_fails_in_a_persons_own_data_is_a_cell_and_never_an_exit(
-    task: Task, person: Person, monkeypatch: pytest.MonkeyPatch, error: Exception
+    task: Task, person: Person, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
-    monkeypatch.setattr(face, "_cell", failing(error))
-    assert face.evaluate(person, study(task)).cell == CELLS.not_acquired
+    monkeypatch.setattr(face, "read_scan", lambda *_, **__: object())
+    monkeypatch.setattr(face, where, failing(error))
+    gates = ASKED.gate_cells()
+    assert gates is not None
+    assert face.evaluate(person, study(task)).cells == (
+        ASKED.cells().not_acquired,
+        len(gates) - 1,
+    )
     assert list(task.work.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left"), memory()])
-def test_a_want_of_resources_is_nobodys_cell(
-    task: Task, person: Person, monkeypatch: pytest.MonkeyPatch, error: Exception
+@pytest.mark.usefixtures("pictured")
+def test_an_assertion_of_opencv_is_the_persons_own(
+    task: Task, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face, "_cell", failing(error))
+    monkeypatch.setattr(face, "read_scan", lambda *_, **__: object())
+    monkeypatch.setattr(face, "read_faces", failing(cv2.error("assertion")))
+    assert face.evaluate(person, study(task)).cells[0] == ASKED.cells().not_acquired
+
+
+@pytest.mark.usefixtures("pictured")
+@pytest.mark.parametrize("where", ["read_scan", "read_faces"])
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left")])
+def test_a_want_of_resources_is_nobodys_cell(
+    task: Task, person: Person, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    monkeypatch.setattr(face, "read_scan", lambda *_, **__: object())
+    monkeypatch.setattr(face, where, failing(error))
     with pytest.raises((MemoryError, OSError)):
         face.evaluate(person, study(task))
     assert list(task.work.iterdir()) == []
 
 
-def die(_: Person) -> int:
+@pytest.mark.usefixtures("pictured")
+def test_opencv_without_memory_is_a_want_of_memory(
+    task: Task, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face, "read_scan", lambda *_, **__: object())
+    monkeypatch.setattr(face, "read_faces", failing(memory()))
+    with pytest.raises(MemoryError):
+        face.evaluate(person, study(task))
+
+
+def die(_: Person) -> tuple[int, ...]:
     os._exit(9)
 
 
-def break_down(_: Person) -> int:
+def break_down(_: Person) -> tuple[int, ...]:
     message = "no memory for Doe^Jane"
     raise RuntimeError(message)
 
 
-def contradict(_: Person) -> int:
+def contradict(_: Person) -> tuple[int, ...]:
     raise InvariantError("counts", got="a", expected="b", do="c")
 
 
-def never_end(_: Person) -> int:
+def never_end(_: Person) -> tuple[int, ...]:
     time.sleep(60)
-    return 0
+    return (0,)
 
 
 def ready(_: Task) -> None:
@@ -114,7 +159,7 @@ def ready(_: Task) -> None:
 def without_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children that load no models; everything else is the real worker."""
     monkeypatch.setattr(module, "_load", ready)
-    monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: fork_context())
+    monkeypatch.setattr(child.multiprocessing, "get_context", lambda _: fork_context())
 
 
 def fork_context() -> Any:
@@ -127,7 +172,7 @@ def test_a_worker_that_fails_twice_gives_one_constant_text_and_no_cell(
     task: Task,
     person: Person,
     monkeypatch: pytest.MonkeyPatch,
-    evaluate: Callable[[Person], int],
+    evaluate: Callable[[Person], tuple[int, ...]],
 ) -> None:
     monkeypatch.setattr(module, "_evaluate", evaluate)
     monkeypatch.setattr(module, "_PERSON_SECONDS", 0.5)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reidscope_site.face.arms import ARMS
-from reidscope_site.face.evaluate import classify, load_constants, read_faces
+from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.recogniser import SFACE
+from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import Attacker, Direction, Mate
+from reidscope_server.draft import Answers, ConstantsFolder, draft, read_constants
+from reidscope_site.face.constants import ConstantFiles, load_constants
+from reidscope_site.face.evaluate import classify, read_faces
 from reidscope_site.face.template import SKIN, template
 from reidscope_site.face.volume import read_volume
-from reidscope_site.face.weights import installed_model_bytes
+from reidscope_site.face.weights import models_of
 from reidscope_site.reference.build import CALIBRATION_FILE, GALLERY_FILE
 from reidscope_site.synthetic.people import make_person, write_people
 from reidscope_site.synthetic.seeds import PersonSeed, Population
@@ -59,23 +66,76 @@ def test_the_average_head_is_remade_from_the_pydeface_wheel() -> None:
         assert np.abs(made.astype(int) - stored).max() <= 1
 
 
+REFERENCES = sorted(path.parent for path in REFERENCE.parent.glob("reference*/calibration.json"))
+
+
+@pytest.mark.parametrize("folder", REFERENCES, ids=lambda folder: folder.name)
+def test_a_reference_holds_what_a_study_of_it_asks_for(folder: Path) -> None:
+    read = read_constants(folder)
+    said = json.loads((folder / CALIBRATION_FILE).read_bytes())
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    for name in (GALLERY_FILE, CALIBRATION_FILE):
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() in readme
+    for arm in sorted(read.arms - {"unmodified"}):
+        study = _draft(read, (arm,))
+        constants = load_constants(study.experiment, _files(folder))
+        assert len(constants.readings) == len(study.experiment.readouts)
+    # strangers are found about as often as chance says: nobody stands out by a scanner alone
+    chance = 1 / min(read.sigma_ppm)
+    assert max(said["figures"]["strangers_found"].values()) <= 3 * chance
+
+
+def test_every_mate_and_direction_has_a_reference_that_ships() -> None:
+    asked = {(read.mate, read.direction) for read in map(read_constants, REFERENCES)}
+    assert asked == set(product(Mate, Direction))
+
+
 @pytest.mark.slow
-def test_a_synthetic_patient_goes_from_dicom_files_to_a_cell(tmp_path: Path) -> None:
-    weights = installed_model_bytes()
-    constants = load_constants(
-        (REFERENCE / GALLERY_FILE).read_bytes(),
-        (REFERENCE / CALIBRATION_FILE).read_bytes(),
-        weights.detector,
-        weights.recogniser,
-        (100, 1000),
-        tuple(ARMS),
-    )
-    assert len(constants.gallery) == 10_000
+@pytest.mark.parametrize("folder", REFERENCES, ids=lambda folder: folder.name)
+def test_a_synthetic_patient_goes_from_dicom_files_to_a_cell(tmp_path: Path, folder: Path) -> None:
+    read = read_constants(folder)
+    study = _draft(read, ("facemask",))
+    constants = load_constants(study.experiment, _files(folder))
     seed = PersonSeed(population=Population.SITE, label="tests", number=0)
-    write_people(tmp_path, [seed])
+    write_people(tmp_path, [seed], visits=2)
     person = make_person(seed)
-    volume = read_volume(list((tmp_path / "dicom" / person.known.patient_id).iterdir()))
-    reading = classify(read_faces(volume, person.photos[0], constants), constants, 0.5)
+    files = tmp_path / "dicom" / person.known.patient_id
+    first = read_volume([path for path in files.iterdir() if path.is_file()])
+    second = read_volume(list((files / "visit-2").iterdir()))
+    mate = person.photos[0] if read.mate is Mate.PHOTO else second
+    reading = classify([read_faces(first, mate, constants)], constants, 0.5)
     assert reading.acquired
-    assert reading.found_at in (0, 100, 1000)
-    assert set(reading.defaced_found) == {"blur", "facemask", "quickshear"}
+    assert reading.found_at in (0, *study.experiment.anchors)
+    assert set(reading.defaced_found) == {"facemask", "facemask/repairing"}
+    assert reading.passed == {"facemask": True}
+
+
+def _draft(read: ConstantsFolder, arms: tuple[str, ...]) -> Study:
+    repaired = [f"{arm}/repairing" in read.readings for arm in arms]
+    both = (Attacker.CALIBRATED, Attacker.REPAIRING)
+    return draft(
+        Answers(
+            study_id="shipped",
+            title="t",
+            question="q",
+            population="synthetic people",
+            sites=("one",),
+            arms=arms,
+            anchors=tuple(sorted(read.sigma_ppm)),
+            epsilon=PrivacyLoss.from_decimal("2"),
+            reference_people="synthetic people",
+            minimum_declared_people=1,
+            minimum_sites=1,
+            days=1,
+            attackers=both if all(repaired) else both[:1],
+        ),
+        read,
+    )
+
+
+def _files(folder: Path) -> ConstantFiles:
+    return ConstantFiles(
+        gallery=(folder / GALLERY_FILE).read_bytes(),
+        calibration=(folder / CALIBRATION_FILE).read_bytes(),
+        models=models_of(SFACE),
+    )

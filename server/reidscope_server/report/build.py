@@ -16,6 +16,7 @@ from reidscope_protocols.errors import NotReadyError, WrongAudienceError
 from reidscope_protocols.keys import KeyRecord, KeyRing
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.report import (
+    DEFAULT_LICENCE,
     Evidence,
     PrivacyAccount,
     Report,
@@ -24,7 +25,7 @@ from reidscope_protocols.report import (
     ReportedTable,
 )
 from reidscope_protocols.statements import WORLD, Decision, Release
-from reidscope_protocols.study import Study
+from reidscope_protocols.study import Study, TableRequest
 from reidscope_protocols.vocabulary import KeyRole, Verdict
 from reidscope_server.admission import AsAsked, OfThisStudy, admit
 from reidscope_server.estimates import (
@@ -32,12 +33,14 @@ from reidscope_server.estimates import (
     after_any,
     by_site,
     comparisons,
+    damage,
+    failed_gates,
     identification,
     influence,
     people,
     published,
 )
-from reidscope_server.pooling import joint_table, pool
+from reidscope_server.pooling import pool, table_of
 
 _HOLDS = timedelta(days=3650)
 _DRAWN_BY = ("reidscope", "matplotlib", "jinja2")
@@ -55,6 +58,8 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
     keys: Sequence[KeyRecord],
     notices: Sequence[str],
     now: datetime,
+    *,
+    licence: str = DEFAULT_LICENCE,
 ) -> Report:
     """Estimate everything and put the evidence beside it.
 
@@ -72,6 +77,8 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         Lines to stand at the report's head, such as "one account holds every role here".
     now : datetime
         Time of issue, UTC.
+    licence : str
+        SPDX identifier: what readers may do with the numbers.
 
     Returns
     -------
@@ -128,26 +135,26 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             reference_people=said.experiment.reference_people,
             reference_size=said.experiment.reference_size,
             gallery_error=said.experiment.gallery_error,
+            mate=said.experiment.mate,
+            direction=said.experiment.direction,
+            scan_rule=said.experiment.scan_rule,
+            chance_percent=published(said.experiment.chance_percent),
+            failed_gate=said.experiment.failed_gate,
+            renders=said.experiment.renders,
+            recogniser=said.experiment.recogniser.name,
         ),
+        licence=licence,
         notices=tuple(notices),
         sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
-        tables=(
-            ReportedTable(
-                table=said.joint_table.table,
-                cells=said.joint_table.cells,
-                counts={release.site: joint_table(said, release).counts for release in signed},
-                epsilon=max(
-                    float(PrivacyLoss(joint_table(said, release).epsilon_nano).epsilon)
-                    for release in signed
-                ),
-            ),
-        ),
+        tables=tuple(_table(request, signed) for request in said.tables),
         identification=identification(said, pooled),
         after_any=after_any(said, pooled),
         by_site=by_site(said, signed),
         influence=influence(said, signed),
         acquired=(acquired(pooled),),
         comparisons=comparisons(said, pooled),
+        failed_gates=failed_gates(said, signed),
+        damage=damage(said, signed),
         privacy=PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",
@@ -164,6 +171,16 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             keys=evidence_keys,
         ),
         versions=versions(),
+    )
+
+
+def _table(request: TableRequest, signed: Sequence[Release]) -> ReportedTable:
+    tables = {release.site: table_of(release, request) for release in signed}
+    return ReportedTable(
+        table=request.table,
+        cells=request.cells,
+        counts={site: table.counts for site, table in tables.items()},
+        epsilon=max(float(PrivacyLoss(table.epsilon_nano).epsilon) for table in tables.values()),
     )
 
 

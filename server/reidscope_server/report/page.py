@@ -7,18 +7,25 @@ outside goes through jinja's escaping; only the figures, which are drawn here, d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reidscope_protocols.envelope import peek_payload
-from reidscope_protocols.report import Comparison, Report
+from reidscope_protocols.report import Damage, FailedGates, Report
 from reidscope_protocols.study import Study
-from reidscope_protocols.vocabulary import UNMODIFIED, KeyRole
-from reidscope_server.report import plots
+from reidscope_protocols.vocabulary import KeyRole
+from reidscope_server.report.boxes import COLUMNS_DRAWN
+from reidscope_server.report.drawing import inlined, percent
+from reidscope_server.report.figures import drawn_as_svg, sketches
+from reidscope_server.report.methods import paragraphs
+from reidscope_server.report.plots import sites_drawn
+from reidscope_server.report.readings import Arm, arms, attackers, chance, unmodified
+from reidscope_server.report.words import facts, found_means, plain
 
+PAGE_FILE = "index.html"
 _SUSPICIONS = (0.01, 0.1, 0.5)
 _HASH_GROUP = 8
 
@@ -39,13 +46,15 @@ class Suspicion:
     after: float
 
 
-def page(report: Report) -> str:
+def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
     """Draw the page.
 
     Parameters
     ----------
     report : Report
         Built by `build_report`; its notices and population stand at the page's head.
+    drawn : mapping of str to str, optional
+        Its figures as SVG, by name, where somebody has drawn them already.
 
     Returns
     -------
@@ -60,30 +69,40 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=plots.percent,
+        percent=percent,
         points=points,
         grouped=grouped,
         people=lambda share: f"{100 * share:.0f}",
     )
-    figures: dict[str, Callable[[Report], str]] = {
-        "rates": plots.rates,
-        "effects": plots.effects,
-        "forest": plots.forest,
-        "counts": plots.counts,
-    }
-    first = report.identification[0]
-    return environment.get_template("page.html.j2").render(
+    study = Study.parse(peek_payload(report.evidence.study.encode()))
+    every = arms(report)
+    first = every[0].found[0]
+    methods, results = paragraphs(report)
+    return environment.get_template(
+        "page.html.j2"
+    ).render(
         report=report,
-        study=Study.parse(peek_payload(report.evidence.study.encode())),
+        study=study,
         figures={
             # Safe: drawn by matplotlib, which escapes text; no byte of it comes from elsewhere.
-            name: Markup(draw(report))  # noqa: S704 (see above)
-            for name, draw in figures.items()
+            name: Markup(inlined(name, svg))  # noqa: S704 (see above)
+            for name, svg in (drawn or drawn_as_svg(sketches(report))).items()
         },
+        plain=plain(report, study.experiment),
+        facts=facts(study.experiment, report),
+        found_means=found_means(study.experiment),
+        methods=methods,
+        results=results,
         first=first,
-        unmodified=[row for row in report.identification if row.arm == UNMODIFIED],
-        defaced=[row for row in report.identification if row.arm != UNMODIFIED],
-        best=min(report.comparisons, key=_remaining, default=None),
+        arms=every,
+        unmodified=unmodified(report),
+        defaced=every[1:],
+        attackers=attackers(report),
+        rows=[(row, _failed(every, row.arm)) for row in report.identification],
+        any_of=[(row, _failed(every, row.arm)) for row in report.after_any],
+        by_chance=lambda size: chance(report, size),
+        best=min(every[1:], key=lambda arm: arm.worst.rate, default=None),
+        damage=_by_arm(report),
         pull={
             row.site: row.change
             for row in report.influence
@@ -95,9 +114,18 @@ def page(report: Report) -> str:
         digests=provenance(report),
         keys=[key for key in report.evidence.keys if key.role is not KeyRole.SITE],
         site_keys=[key for key in report.evidence.keys if key.role is KeyRole.SITE],
-        sites_drawn=plots.SITES_DRAWN,
-        arms_drawn=plots.ARMS_DRAWN,
+        sites_drawn=sites_drawn(report),
+        boxes_added=sum(len(arm.found) for arm in every[1:]) > COLUMNS_DRAWN,
     )
+
+
+def _failed(every: Sequence[Arm], name: str) -> FailedGates | None:
+    return next((arm.failed for arm in every if arm.name == name), None)
+
+
+def _by_arm(report: Report) -> dict[str, list[Damage]]:
+    named = dict.fromkeys(row.arm for row in report.damage)
+    return {name: [row for row in report.damage if row.arm == name] for name in named}
 
 
 def suspicion(before: float, odds: float) -> Suspicion:
@@ -132,7 +160,3 @@ def points(share: float, digits: int = 0) -> str:
 def grouped(digest: str) -> str:
     """Break 64 hexadecimal digits into groups that people can compare."""
     return " ".join(digest[i : i + _HASH_GROUP] for i in range(0, len(digest), _HASH_GROUP))
-
-
-def _remaining(compared: Comparison) -> float:
-    return compared.difference

@@ -1,343 +1,213 @@
-"""Report -> figures: SVG text to be set into a page, the same bytes for the same report.
-
-Okabe and Ito's colours, told apart by shape and position too; text stays text, in the reader's own
-font. Nothing in an SVG points anywhere: no link, no style sheet, no font.
-"""
+"""Report -> the figures about how many people are found: rates, effects, and each site's."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
 
-from reidscope_protocols.report import Identification, Report, ReportedTable
-from reidscope_protocols.vocabulary import UNMODIFIED
+from reidscope_protocols.report import Identification, Report
+from reidscope_server.report.drawing import (
+    BLUE,
+    LABEL_INCHES,
+    QUIET,
+    RULE,
+    VERMILLION,
+    Sketch,
+    at,
+    colour,
+    dodged,
+    fitted,
+    in_percent,
+    percent,
+    point,
+    rows,
+    signed,
+)
+from reidscope_server.report.readings import Arm, arms, attackers, chance, unmodified
 
-INK, QUIET, RULE, PAPER = "#1c2530", "#5a6572", "#d9dee3", "#ffffff"
-VERMILLION, BLUE = "#d55e00", "#0072b2"
-SITES_DRAWN, ARMS_DRAWN, DEFACERS_DRAWN = 40, 5, 5
-_DEFACED = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7a5c00", "#004d73")
-_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
-_WIDTH_INCHES = 7.6
-_LABEL_LETTERS = 22
-_NUMBERED_CELLS = 18
-_HEAT = LinearSegmentedColormap.from_list("counts", ["#f6f9fb", "#9cc9e3", "#0072b2", "#003a5c"])
-_DARK = 0.5
-_STYLE: dict[Any, Any] = {  # Any: matplotlib types its keys as a list of 300 literals
-    "font.family": "DejaVu Sans",  # ships with matplotlib: lays out alike everywhere
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": QUIET,
-    "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9.0,
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "xtick.color": QUIET,
-    "ytick.color": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 9.0,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "text.parse_math": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "reidscope",
-}
+SITES_DRAWN, PANELS_A_BAND = 40, 5
+_LABELS = 1.62  # inches
+_ROOMY = 1.5  # inches
 
 
-def percent(share: float) -> str:
-    """Write a share as whole percent; below 1% one digit more."""
-    return f"{100 * share:.1f}%" if 0 < share < 0.01 else f"{100 * share:.0f}%"  # noqa: PLR2004 (1%)
-
-
-def rates(report: Report) -> str:
-    """Draw the shares found: over gallery sizes, and by arm at the smallest one."""
-    unmodified, arms = _unmodified(report), _smallest(report)
+def rates(report: Report) -> Sketch:
+    """Draw the shares found: over gallery sizes, and by arm and attacker at the smallest one."""
+    every, words = arms(report), attackers(report)
+    tall = _row_inches(words) * len(every)
 
     def draw(figure: Figure) -> None:
-        grid = figure.add_gridspec(
-            1, 2, width_ratios=(1, 1.15), wspace=0.6, left=0.075, right=0.93, top=0.88, bottom=0.2
-        )
-        _curve(figure.add_subplot(grid[0, 0]), unmodified)
-        _by_arm(figure.add_subplot(grid[0, 1]), arms)
+        _curve(at(figure, 0.55, 0.42, 2.25, 2.3), report)
+        axes = at(figure, 4.62, 0.42, 1.75, tall)
+        axes.axvline(chance(report, every[0].found[0].gallery_size), color=QUIET, linestyle=":")
+        for arm in every:
+            for one, row in enumerate(arm.found):
+                here = dodged(arm.place, one, len(arm.found))
+                axes.plot(
+                    (row.low, row.high),
+                    (here, here),
+                    color=colour(arm.place),
+                    alpha=0.3,
+                    linewidth=9 if len(words) == 1 else 6,
+                    solid_capstyle="butt",
+                )
+                axes.plot(row.rate, here, **point(arm.place, one, 6.5))
+                said = percent(row.rate) + (f" {row.attacker}" if len(words) > 1 else "")
+                axes.text(1.05, here, said, transform=axes.get_yaxis_transform(), va="center")
+        in_percent(axes)
+        rows(axes, [fitted(arm.name, LABEL_INCHES) for arm in every], gates_beside(every))
+        axes.set_xlabel("people found")
+        axes.set_title(f"Every arm, {every[0].found[0].gallery_size:,} faces", pad=12)
 
-    return _svg("rates", max(3.3, 1.5 + 0.36 * len(arms)), draw)
+    return Sketch(name="rates", height_inches=max(3.3, 1.0 + tall), draw=draw)
 
 
-def effects(report: Report) -> str:
+def effects(report: Report) -> Sketch:
     """Draw the paired effect of each defacer, in percentage points."""
-    rows = report.comparisons
+    defaced, words = arms(report)[1:], attackers(report)
+    tall = _row_inches(words) * len(defaced)
+    ends = [100 * end for c in report.comparisons for end in (c.low, c.high)]
 
     def draw(figure: Figure) -> None:
-        height = figure.get_size_inches()[1]
-        axes = figure.add_axes((0.2, 0.5 / height, 0.5, 1 - 0.85 / height))
+        axes = at(figure, _LABELS, 0.38, 3.45, tall)
         axes.axvline(0, color=QUIET, linewidth=1)
-        for row, compared in enumerate(rows):
-            low, mid, high = (100 * x for x in (compared.low, compared.difference, compared.high))
-            colour = BLUE if high < 0 else VERMILLION if low > 0 else QUIET
-            axes.barh(row, mid, height=0.5, color=colour, alpha=0.18)
-            axes.plot((low, high), (row, row), color=colour, linewidth=2.2, solid_capstyle="butt")
-            axes.plot(mid, row, marker=_marker(row + 1), color=colour, markersize=7)
-            axes.text(
-                1.04,
-                row,
-                f"{_signed(mid)} points ({_signed(low)} to {_signed(high)})",
-                transform=axes.get_yaxis_transform(),
-                va="center",
-            )
-        ends = [100 * end for c in rows for end in (c.low, c.high)]
+        for row, arm in enumerate(defaced):
+            for one, compared in enumerate(arm.compared):
+                here = dodged(row, one, len(arm.compared))
+                low, mid, high = (
+                    100 * x for x in (compared.low, compared.difference, compared.high)
+                )
+                ink = BLUE if high < 0 else VERMILLION if low > 0 else QUIET
+                axes.barh(here, mid, height=0.5 / len(words), color=ink, alpha=0.18)
+                axes.plot((low, high), (here, here), color=ink, linewidth=2, solid_capstyle="butt")
+                axes.plot(mid, here, **{**point(arm.place, one, 6.5), "color": ink})
+                said = f"{signed(mid)} ({signed(low)} to {signed(high)})"
+                said += f" {compared.attacker}" if len(words) > 1 else ""
+                axes.text(1.03, here, said, transform=axes.get_yaxis_transform(), va="center")
         axes.set_xlim(min([-10.0, *ends]) - 4, max([10.0, *ends]) + 4)
-        _rows(axes, [_short(compared.arm) for compared in rows])
+        rows(axes, [fitted(arm.name, LABEL_INCHES) for arm in defaced], gates_beside(defaced))
         axes.set_xlabel("change in people found of 100 (percentage points)")
         axes.set_title("\N{LEFTWARDS ARROW} fewer found", color=BLUE)
         axes.set_title("more found \N{RIGHTWARDS ARROW}", color=VERMILLION, loc="right")
 
-    return _svg("effects", 1.15 + 0.42 * max(len(rows), 1), draw)
+    return Sketch(name="effects", height_inches=0.95 + tall, draw=draw)
 
 
-def forest(report: Report) -> str:
-    """Draw each site's shares and the pooled ones, at the smallest gallery."""
-    pooled = _smallest(report)[:ARMS_DRAWN]
-    names = [site.site for site in report.sites if site.subjects][:SITES_DRAWN]
-    alone = {(row.site, row.arm, row.gallery_size): row for row in report.by_site}
-    count = len(names)
+def forest(report: Report) -> Sketch:
+    """Draw each site's shares and the pooled ones, a panel an arm, at the smallest gallery."""
+    every, words = arms(report), attackers(report)
+    bands = [every[i : i + PANELS_A_BAND] for i in range(0, len(every), PANELS_A_BAND)]
+    names = [site.site for site in report.sites if site.subjects][: sites_drawn(report)]
+    shown = [fitted(name, LABEL_INCHES) for name in names]
+    alone = {(row.site, row.arm, row.attacker, row.gallery_size): row for row in report.by_site}
+    tall = (0.24 + 0.09 * len(words)) * (len(names) + 1)
+    head = 0.3 if len(words) > 1 else 0.05
+    wide = (7.6 - _LABELS - 0.1) / min(len(every), PANELS_A_BAND)
 
-    def draw(figure: Figure) -> None:
-        height = figure.get_size_inches()[1]
-        grid = figure.add_gridspec(
-            1,
-            len(pooled),
-            wspace=0.18,
-            left=0.2,
-            right=0.98,
-            top=1 - 0.32 / height,
-            bottom=0.5 / height,
-        )
-        for column, whole in enumerate(pooled):
-            axes, colour = figure.add_subplot(grid[0, column]), _colour(column)
-            axes.axvspan(whole.low, whole.high, color=colour, alpha=0.12, linewidth=0)
-            axes.axvline(whole.rate, color=colour, linewidth=0.8, linestyle=(0, (3, 2)))
-            for row, site in enumerate(names):
-                here = alone[site, whole.arm, whole.gallery_size]
-                axes.plot((here.low, here.high), (row, row), color=colour, linewidth=1.6)
-                axes.plot(here.rate, row, marker=_marker(column), color=colour, markersize=5)
+    def panel(axes: Axes, arm: Arm) -> None:
+        for one, whole in enumerate(arm.found):
+            axes.axvspan(whole.low, whole.high, color=colour(arm.place), alpha=0.1, linewidth=0)
+            axes.axvline(whole.rate, color=colour(arm.place), linewidth=0.8, linestyle=(0, (3, 2)))
+            here = dodged(len(names), one, len(arm.found))
             axes.fill(
                 (whole.low, whole.rate, whole.high, whole.rate),
-                (count, count - 0.28, count, count + 0.28),
-                color=colour,
-                linewidth=0,
+                (here, here - 0.26 / len(words), here, here + 0.26 / len(words)),
+                facecolor="none" if one == 1 else colour(arm.place),
+                edgecolor=colour(arm.place),
+                linewidth=1,
             )
-            axes.axhline(count - 0.5, color=RULE, linewidth=0.8)
-            axes.set_xlim(-0.02, 1.02)
-            axes.set_xticks((0, 0.5, 1), ("0", "50", "100" if len(pooled) < ARMS_DRAWN else ""))
-            axes.set_xlabel("% found")
-            axes.grid(axis="x", color=RULE, linewidth=0.6)
-            _rows(axes, [*map(_short, names), "all sites"] if column == 0 else [""] * (count + 1))
-            axes.set_title(_short(whole.arm, 80 // len(pooled) - 6))
-
-    return _svg("forest", 1.0 + 0.34 * (count + 1), draw)
-
-
-def counts(report: Report) -> str:
-    """Draw the joint table as it left the sites, added up: noisy counts, negative ones too."""
-    table = report.tables[0]
-    summed = [sum(column) for column in zip(*table.counts.values(), strict=True)]
-    defacers = [row.arm for row in _smallest(report)[1:]]
-    classes = len(_unmodified(report)) + 1
-    across = 1 << len(defacers)
-    shades = Normalize(0, max(1, *summed))
+            for row, site in enumerate(names):
+                said = alone[site, whole.arm, whole.attacker, whole.gallery_size]
+                here = dodged(row, one, len(arm.found))
+                axes.plot((said.low, said.high), (here, here), color=colour(arm.place), linewidth=1)
+                axes.plot(said.rate, here, **point(arm.place, one, 4.5))
+        axes.axhline(len(names) - 0.5, color=RULE, linewidth=0.8)
+        axes.set_xlim(-0.02, 1.02)
+        # in narrow panels a "100" would run into the next one's "0"
+        axes.set_xticks((0, 0.5, 1), ("0", "50", "100" if wide > _ROOMY else ""))
+        axes.set_xlabel("% found")
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
 
     def draw(figure: Figure) -> None:
-        height = figure.get_size_inches()[1]
-        tall = 0.36 * classes / height
-        dots = 0.24 * len(defacers) / height
-        top = 1 - 0.3 / height
-        left, wide = 0.2, 0.68
-        grid = figure.add_axes((left, top - tall, wide, tall))
-        for row, column in product(range(classes), range(across)):
-            count = summed[row * across + column]
-            _tile(grid, (column, row), count, shades, numbered=across <= _NUMBERED_CELLS)
-        grid.set_xlim(-0.5, across - 0.5)
-        _rows(grid, _class_names(table, across))
-        grid.set_xticks(())
-        grid.set_title("found in the unmodified scan \N{DOWNWARDS ARROW}", color=QUIET)
-        last = figure.add_axes((left + wide + 0.03, top - tall, 0.07, tall))
-        _tile(last, (0, 0), summed[-1], shades, numbered=True)
-        last.set_xlim(-0.5, 0.5)
-        last.set_ylim(classes - 0.5, -0.5)
-        last.set_xticks(())
-        last.set_yticks(())
-        last.set_title("no face", color=QUIET, loc="center")
-        for axes in (grid, last):
-            axes.spines[:].set_visible(False)
-        if defacers:
-            below = figure.add_axes((left, top - tall - dots - 0.1 / height, wide, dots))
-            _answers(below, defacers, across)
+        if len(words) > 1:
+            _attackers_key(figure, words)
+        for number, band in enumerate(bands):
+            top = head + 0.42 + number * (tall + 1.0)
+            for column, arm in enumerate(band):
+                axes = at(figure, _LABELS + column * wide, top, wide - 0.16, tall)
+                panel(axes, arm)
+                rows(axes, [""] * (len(names) + 1) if column else [*shown, "all sites"])
+                (beside,) = gates_beside([arm])
+                over: dict[str, Any] = {"transform": axes.transAxes, "va": "bottom"}
+                axes.text(0, 1 + 0.17 / tall, fitted(arm.name, wide - 0.1), **over)
+                axes.text(0, 1 + 0.04 / tall, beside, color=QUIET, fontsize=7.5, **over)
 
-    return _svg("counts", 0.75 + 0.36 * classes + 0.24 * len(defacers), draw)
+    height = head + len(bands) * (tall + 1.0) - 0.05
+    return Sketch(name="forest", height_inches=height, draw=draw)
 
 
-def _curve(axes: Axes, rows: Sequence[Identification]) -> None:
-    places = range(len(rows))
+def sites_drawn(report: Report) -> int:
+    """Return how many sites a forest shows at most: fewer where it needs several bands."""
+    return SITES_DRAWN // -(-len(arms(report)) // PANELS_A_BAND)
+
+
+def gates_beside(every: Sequence[Arm]) -> list[str]:
+    """Say each arm's failed gates, to stand beside its rate; nothing for unmodified scans."""
+    return [f"{percent(arm.failed.rate)} failed gates" if arm.failed else "" for arm in every]
+
+
+def _curve(axes: Axes, report: Report) -> None:
+    every: Sequence[Identification] = unmodified(report)
+    places = range(len(every))
     axes.fill_between(
         places,
-        [row.low for row in rows],
-        [row.high for row in rows],
+        [row.low for row in every],
+        [row.high for row in every],
         color=VERMILLION,
         alpha=0.15,
         linewidth=0,
     )
-    axes.plot(places, [row.rate for row in rows], color=VERMILLION, marker="o", linewidth=2)
-    for place, row in zip(places, rows, strict=True):
+    axes.plot(places, [row.rate for row in every], color=VERMILLION, marker="o", linewidth=2)
+    for place, row in zip(places, every, strict=True):
         axes.plot((place, place), (row.low, row.high), color=VERMILLION, linewidth=1.4)
         axes.annotate(percent(row.rate), (place, row.rate), (7, 3), textcoords="offset points")
-    axes.plot(
-        places,
-        [1 / row.gallery_size for row in rows],
-        color=QUIET,
-        linestyle=(0, (1, 2)),
-        marker="_",
-    )
+    guessed = [chance(report, row.gallery_size) for row in every]
+    axes.plot(places, guessed, color=QUIET, linestyle=(0, (1, 2)), marker="_")
     axes.annotate(
         "by chance",
-        (0, 1 / rows[0].gallery_size),
+        (0, guessed[0]),
         (0, 5),
         textcoords="offset points",
         color=QUIET,
         fontsize=8,
     )
-    axes.set_xlim(-0.3, len(rows) - 0.5)
-    axes.set_xticks(list(places), [f"{row.gallery_size:,}" for row in rows])
+    axes.set_xlim(-0.3, len(every) - 0.5)
+    axes.set_xticks(list(places), [f"{row.gallery_size:,}" for row in every])
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks((0, 0.25, 0.5, 0.75, 1), ("0", "25", "50", "75", "100%"))
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xlabel("faces in the gallery")
-    axes.set_title("Unmodified scans", pad=14)
+    axes.set_title("Unmodified scans", pad=12)
 
 
-def _by_arm(axes: Axes, rows: Sequence[Identification]) -> None:
-    size = rows[0].gallery_size
-    axes.axvline(1 / size, color=QUIET, linestyle=(0, (1, 2)))
-    for place, row in enumerate(rows):
-        colour = _colour(place)
-        axes.plot(
-            (row.low, row.high),
-            (place, place),
-            color=colour,
-            alpha=0.3,
-            linewidth=9,
-            solid_capstyle="butt",
-        )
-        axes.plot(row.rate, place, marker=_marker(place), color=colour, markersize=7)
-        axes.text(1.04, place, percent(row.rate), transform=axes.get_yaxis_transform(), va="center")
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xticks((0, 0.25, 0.5, 0.75, 1), ("0", "25", "50", "75", "100%"))
-    axes.grid(axis="x", color=RULE, linewidth=0.6)
-    _rows(axes, [_short(row.arm, 15) for row in rows])
-    axes.set_xlabel("people found")
-    axes.set_title(f"Every arm, {size:,} faces", pad=14)
-
-
-def _tile(
-    axes: Axes, place: tuple[int, int], count: int, shades: Normalize, *, numbered: bool
-) -> None:
-    column, row = place
-    shade = float(shades(max(count, 0)))
-    corner = (column - 0.47, row - 0.45)
-    axes.add_patch(
-        Rectangle(corner, 0.94, 0.9, facecolor=_HEAT(shade), edgecolor=RULE, linewidth=0.4)
+def _attackers_key(figure: Figure, words: Sequence[str]) -> None:
+    marks = [
+        Line2D([], [], **{**point(1, one, 5.5), "color": QUIET}, label=f"{word} attacker")
+        for one, word in enumerate(words)
+    ]
+    figure.legend(
+        handles=marks,
+        loc="upper right",
+        ncols=len(marks),
+        frameon=False,
+        fontsize=8,
+        handletextpad=0.2,
     )
-    if numbered:
-        colour = PAPER if shade > _DARK else "#a34700" if count < 0 else INK
-        axes.text(column, row, _minus(str(count)), ha="center", va="center", color=colour, size=8)
 
 
-def _answers(axes: Axes, defacers: Sequence[str], across: int) -> None:
-    for column, said in enumerate(product((False, True), repeat=len(defacers))):
-        for row, found in enumerate(said):
-            colour = _colour(row + 1)
-            axes.plot(
-                column,
-                row,
-                marker=_marker(row + 1),
-                markersize=5.5 if across <= _NUMBERED_CELLS else 3,
-                color=colour if found else "none",
-                markeredgecolor=colour if found else RULE,
-            )
-    axes.set_xlim(-0.5, across - 0.5)
-    _rows(axes, [f"after {_short(arm, 16)}" for arm in defacers])
-    axes.set_xticks(())
-    axes.spines[:].set_visible(False)
-
-
-def _class_names(table: ReportedTable, across: int) -> list[str]:
-    said = [label.split(";")[0].split("=")[1] for label in table.cells[:-1:across]]
-    return ["lost" if size == "0" else f"among {int(size):,}" for size in said]
-
-
-def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    axes.spines[["left", "bottom"]].set_visible(False)
-
-
-def _unmodified(report: Report) -> list[Identification]:
-    return [row for row in report.identification if row.arm == UNMODIFIED]
-
-
-def _smallest(report: Report) -> list[Identification]:
-    size = report.identification[0].gallery_size
-    return [row for row in report.identification if row.gallery_size == size]
-
-
-def _colour(place: int) -> str:
-    return VERMILLION if place == 0 else _DEFACED[(place - 1) % len(_DEFACED)]
-
-
-def _marker(place: int) -> str:
-    return "o" if place == 0 else _MARKERS[(place - 1) % len(_MARKERS)]
-
-
-def _short(name: str, letters: int = _LABEL_LETTERS) -> str:
-    """Cut the middle out: names of one family differ at their ends."""
-    if len(name) <= letters:
-        return name
-    tail = (letters - 1) // 2
-    return f"{name[: letters - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{name[-tail:]}"
-
-
-def _minus(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
-
-
-def _signed(points: float) -> str:
-    return _minus(f"{points:+.0f}") if round(points) else "0"
-
-
-def _svg(name: str, height_inches: float, draw: Callable[[Figure], None]) -> str:
-    stream = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_INCHES, height_inches), facecolor="none")
-        draw(figure)
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)  # an SVG inside HTML needs none
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'((?:href="|url\()#)', rf"\1{name}-", text)
-    return text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
+def _row_inches(words: Sequence[str]) -> float:
+    return 0.46 if len(words) == 1 else 0.24 + 0.2 * len(words)

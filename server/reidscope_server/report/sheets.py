@@ -6,7 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from reidscope_protocols.report import Comparison, Identification, Report, SiteIdentification
+from reidscope_protocols.report import (
+    Comparison,
+    Damage,
+    FailedGates,
+    Identification,
+    Report,
+    SiteIdentification,
+)
 from reidscope_protocols.statements import Parsed
 
 _Value = str | int | float | None
@@ -24,6 +31,8 @@ def sheets(report: Report) -> dict[str, bytes]:
         "after_any.csv": _records(Identification, report.after_any),
         "by_site.csv": _records(SiteIdentification, report.by_site),
         "comparisons.csv": _records(Comparison, report.comparisons),
+        "failed_gates.csv": _records(FailedGates, report.failed_gates),
+        "damage.csv": _records(Damage, report.damage),
         "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),
         "sites.csv": _sheet(_SITE_COLUMNS, _sites(report)),
     }

@@ -6,7 +6,8 @@ In this order, and the first that does not hold raises:
 2. the study's signature, each release's and each decision's, valid when they were issued;
 3. each release is of this study and as asked (`admission`);
 4. the report, built again from those, is the same in every field but the versions;
-5. the sheets and the page beside it say what the report says.
+5. the sheets, the page, the figures and the paragraphs beside it say what the report says, and the
+   RO-Crate names their bytes.
 
 What no report can do is vouch for its own keys: without a pinned ring, "verified" means "whoever
 holds these keys said so", and the keys' fingerprints are to be compared with their owners.
@@ -17,9 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from reidscope_protocols.envelope import Opened, issued_within, open_envelope, peek_payload
 from reidscope_protocols.errors import (
@@ -33,12 +33,13 @@ from reidscope_protocols.statements import WORLD, Decision, Release
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.admission import WithinItsDates
-from reidscope_server.report.build import build_report, versions
-from reidscope_server.report.page import page
-from reidscope_server.report.sheets import sheets
-from reidscope_server.report.write import JSON_FILE, PAGE_FILE, SIGNED_FILE
+from reidscope_server.report.build import build_report
+from reidscope_server.report.crate import CRATE_FILE, crate
+from reidscope_server.report.figures import file_names
+from reidscope_server.report.page import PAGE_FILE
+from reidscope_server.report.redraw import Drawn, redrawn
+from reidscope_server.report.write import JSON_FILE, SIGNED_FILE, said_in_words
 
-PageState = Literal["same bytes", "same words", "drawn by other versions", "not there"]
 S = TypeVar("S", Decision, Release)
 
 
@@ -68,9 +69,10 @@ class Verified:
         Numbers with intervals that were computed again and came out equal.
     keys : tuple of UsedKey
         Compare the fingerprints (`record.public`) of those not pinned with their owners.
-    page : str
-        How far `index.html` could be compared: its bytes; its words and tags alone (drawings
-        differ in a last digit between machines); not, because other versions drew it; or not there.
+    page, figures : str
+        How far `index.html` and the figures' files could be compared: their bytes; their words,
+        tags and pictures alone (drawings differ in a last digit between machines); not, because
+        other versions drew them; or not there.
     """
 
     report: Report
@@ -79,7 +81,8 @@ class Verified:
     releases: int
     decisions: int
     keys: tuple[UsedKey, ...]
-    page: PageState
+    page: Drawn
+    figures: Drawn
 
 
 def verify_report(
@@ -120,9 +123,11 @@ def verify_report(
         WithinItsDates(release.statement.issued_at).check(release, study)
     decisions = _by_site(report.evidence.decisions, Decision, trusted)
     _compare(report, _rebuilt(report, study, releases, decisions))
-    for name, sheet in sheets(report).items():
-        if (folder / name).exists() and _read(folder / name) != sheet:
+    for name, content in said_in_words(report).items():
+        if (folder / name).exists() and _read(folder / name) != content:
             raise _differs(name, "the signed report")
+    beside = redrawn(folder, report)
+    _check_crate(folder, report)
     signers = [opened.signer, study.signer]
     signers += [release.signer for release in releases.values()]
     signers += [decision.signer for decision in decisions.values()]
@@ -138,6 +143,8 @@ def verify_report(
                 report.by_site,
                 report.acquired,
                 report.comparisons,
+                report.failed_gates,
+                report.damage,
                 releases,
             )
         ),
@@ -146,7 +153,8 @@ def verify_report(
         keys=tuple(
             UsedKey(record=record, pinned=record in pinned) for record in dict.fromkeys(signers)
         ),
-        page=_page_state(folder / PAGE_FILE, report),
+        page=beside.page,
+        figures=beside.figures,
     )
 
 
@@ -187,6 +195,7 @@ def _rebuilt(
             report.evidence.keys,
             report.notices,
             report.issued_at,
+            licence=report.licence,
         )
     except NotReadyError as error:
         raise MalformedError(
@@ -226,45 +235,19 @@ def _first_difference(ours: Any, theirs: Any, place: str = "") -> str | None:
     return next((inner for inner in found if inner is not None), None)
 
 
-_DRAWN = frozenset(
-    {"clip-path", "d", "height", "id", "style", "transform", "width", "x", "xlink:href", "y"}
-)
-"""Attributes that hold coordinates, or names made from them."""
-
-
-class _Words(HTMLParser):
-    """Everything on a page but drawn coordinates: tags, attributes and texts, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        said = (f'{name}="{value}"' for name, value in attrs if name not in _DRAWN)
-        self.found.append(" ".join([f"<{tag}", *said]))
-
-    def handle_data(self, data: str) -> None:
-        self.found += data.split()
-
-
-def _words(text: str) -> list[str]:
-    parser = _Words()
-    parser.feed(text)
-    parser.close()
-    return parser.found
-
-
-def _page_state(path: Path, report: Report) -> PageState:
-    if not path.exists():
-        return "not there"
-    there, drawn = _read(path), page(report).encode()
-    if there == drawn:
-        return "same bytes"
-    if report.versions != versions():
-        return "drawn by other versions"
-    if _words(there.decode(errors="replace")) != _words(drawn.decode()):
-        raise _differs(PAGE_FILE, "the signed report")
-    return "same words"
+def _check_crate(folder: Path, report: Report) -> None:
+    """Write the RO-Crate again from the files beside it; one that is gone cannot be hashed."""
+    names = (
+        *said_in_words(report),
+        *file_names(report),
+        PAGE_FILE,
+        JSON_FILE,
+        SIGNED_FILE,
+    )
+    if not all((folder / name).exists() for name in (CRATE_FILE, *names)):
+        return
+    if _read(folder / CRATE_FILE) != crate(report, {n: _read(folder / n) for n in names}):
+        raise _differs(CRATE_FILE, "the signed report and the files beside it")
 
 
 def _differs(name: str, other: str) -> MalformedError:

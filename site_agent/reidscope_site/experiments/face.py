@@ -1,6 +1,6 @@
-"""The face experiment: from one person's DICOM series and photo to that person's cell.
+"""The face experiment: from one person's scans and mate to that person's cell of every table.
 
-    series -> de-identified series -> volume -> faces per arm -> comparison -> found -> cell
+    scan -> de-identified scan -> volume -> faces per arm -> comparison -> found -> cells
 
 `evaluate` sees one person and public constants. What fails for reasons in the person's own data is
 the cell `not acquired`; what fails for want of memory or time is nobody's cell and goes up.
@@ -18,20 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reidscope_deid.keys import SiteKey
-from reidscope_deid.profile import load_profile
-from reidscope_deid.series import deidentify_files
-from reidscope_protocols.cells import JointCells
-from reidscope_protocols.errors import DeidError, InputError
-from reidscope_site.face.detect import fit
-from reidscope_site.face.evaluate import FaceConstants, classify, read_faces
+from reidscope_protocols.errors import DefacerStoppedError, DeidError, InputError
+from reidscope_protocols.side_tables import DamageCells
+from reidscope_protocols.vocabulary import Mate
+from reidscope_site.face.constants import FaceConstants
+from reidscope_site.face.evaluate import CellReading, ReadFaces, classify, read_faces
 from reidscope_site.face.found import coin
-from reidscope_site.face.volume import read_volume
+from reidscope_site.face.photo import looked_at, read_photo
+from reidscope_site.face.volume import Volume
 from reidscope_site.outcomes import Outcome
-from reidscope_site.snapshot import Person
+from reidscope_site.snapshot import Person, PhotoBox, Scan
 from reidscope_site.sources.dicom_folder import MALFORMED
+from reidscope_site.sources.reading import read_scan
 
 _COIN_DOMAIN = b"reidscope/coin/v1"
-_PROFILE = "basic"
 _NO_MEMORY = -4  # OpenCV's StsNoMem
 
 
@@ -40,14 +40,13 @@ class FaceStudy:
     """What is the same for every person of one study at one site."""
 
     sha256: str
-    cells: JointCells
     constants: FaceConstants
     key: SiteKey
     work: Path
 
 
 def evaluate(person: Person, study: FaceStudy) -> Outcome:
-    """Put one person into one cell.
+    """Put one person into one cell of each table.
 
     Returns
     -------
@@ -57,49 +56,79 @@ def evaluate(person: Person, study: FaceStudy) -> Outcome:
     Privacy
     -------
     A function of one person, the site's key and public constants: adding or removing anybody else
-    does not change it (docs/privacy.md, "One person, one cell"). The de-identified copy lives in
-    the site's work folder until this call returns.
+    does not change it (docs/privacy.md, "One person, one cell"). De-identified copies live in the
+    site's work folder until this call returns.
     """
-    folder = Path(tempfile.mkdtemp(dir=study.work))
-    try:
-        cell = _cell(person, study, folder)
-    except (DeidError, InputError, *MALFORMED):
-        # The person's own data cannot be read as a head: a cell like any other, never an exit.
-        cell = study.cells.not_acquired
-    except cv2.error as error:
-        if error.code == _NO_MEMORY:
-            raise MemoryError from None
-        cell = study.cells.not_acquired
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(cell=cell)
-
-
-def _cell(person: Person, study: FaceStudy, folder: Path) -> int:
-    series = deidentify_files(
-        person.files, folder, key=study.key, profile=load_profile(_PROFILE), durable=False
-    )
-    volume = read_volume(series.files)
-    photo = _read_photo(person.photo)
-    if photo is None:
-        return study.cells.not_acquired
+    scans = _read(person, study)
     own_coin = coin(
         study.key.branch(_COIN_DOMAIN), pseudonym=person.pseudonym, study_sha256=study.sha256
     )
-    reading = classify(read_faces(volume, photo, study.constants), study.constants, coin=own_coin)
-    if not reading.acquired:
-        return study.cells.not_acquired
-    return study.cells.index(reading.found_at, reading.defaced_found)
+    return Outcome(cells=cells(classify(scans, study.constants, coin=own_coin), study.constants))
 
 
-def _read_photo(path: Path) -> NDArray[np.uint8] | None:
-    """Read a photo as RGB, (rows, columns, 3), reduced to what is looked at; None if it is none."""
+def cells(reading: CellReading, constants: FaceConstants) -> tuple[int, ...]:
+    """Place of one person in each table, in the order of `FaceExperiment.tables`."""
+    asked = constants.experiment
+    joint, gates = asked.cells(), asked.gate_cells()
+    return (
+        joint.index(reading.found_at, reading.defaced_found)
+        if reading.acquired
+        else joint.not_acquired,
+        *(() if gates is None else (gates.index(reading.passed),)),
+        *(
+            DamageCells().index(None if reading.brain_lost is None else reading.brain_lost[arm])
+            for arm in asked.damage_arms
+        ),
+    )
+
+
+def _read(person: Person, study: FaceStudy) -> tuple[ReadFaces, ...]:
+    """Every released scan against the mate; without those that cannot be read as this person's."""
+    asked = study.constants.experiment
+    mate: NDArray[np.uint8] | Volume | None
+    if asked.mate is Mate.PHOTO:
+        mate = None if person.photo is None else _read_photo(person.photo, person.photo_box)
+    else:
+        mate = _read_scan(person.scans[1], study) if len(person.scans) > 1 else None
+    if mate is None:
+        return ()
+    read = []
+    for scan in person.scans[: asked.scan_cap]:
+        volume = _read_scan(scan, study)
+        if volume is not None:
+            faces = _attacked(volume, mate, study, marked=person.photo_box is not None)
+            read += [] if faces is None else [faces]
+    return tuple(read)
+
+
+def _attacked(
+    volume: Volume, mate: NDArray[np.uint8] | Volume, study: FaceStudy, *, marked: bool
+) -> ReadFaces | None:
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
-        # This person's own; a disk that fails goes up instead: it is nobody's cell.
+        return read_faces(volume, mate, study.constants, marked=marked)
+    except DefacerStoppedError:
+        raise  # a program's time-out is no property of the person
+    except (DeidError, InputError, *MALFORMED):
+        return None  # the person's own scan is no head that can be worked on: not acquired
+    except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from None
         return None
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if decoded is None:
+
+
+def _read_scan(scan: Scan, study: FaceStudy) -> Volume | None:
+    """One scan, de-identified first; None if it cannot be read as a head."""
+    folder = Path(tempfile.mkdtemp(dir=study.work))
+    try:
+        return read_scan(scan, key=study.key, work=folder)
+    except (DeidError, InputError, *MALFORMED):
+        # The person's own data: a cell like any other, never an exit.
         return None
-    return np.ascontiguousarray(fit(decoded.astype(np.uint8, copy=False))[:, :, ::-1])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_photo(path: Path, box: PhotoBox | None) -> NDArray[np.uint8] | None:
+    """Read a photo as RGB, (rows, columns, 3), as it is looked at; None if it is none."""
+    photo = read_photo(path)
+    return None if photo is None else looked_at(photo, box)

@@ -1,34 +1,48 @@
 """A probe, its mate and a public gallery, compared in exact integers.
 
 Embeddings are centred by a public mean, brought to unit length and rounded to 8 bits with one
-public scale. An inner product of two is an integer below 2^24, which float32 holds exactly whatever
-the order of summation: batches, machines and thread counts agree to the bit (docs/privacy.md,
-"Exact comparisons").
+public scale. An inner product of two is an integer of at most 2^24, which float32 holds exactly
+whatever the order of summation: batches, machines, thread counts and graphics cards agree to the
+bit (docs/privacy.md, "Exact comparisons").
+
+A recogniser that was trained for Euclidean distances loses nothing here: between unit vectors
+|a - b|^2 = 2 - 2 a.b, so that the smallest distance is the largest inner product.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from reidscope_protocols.errors import InvariantError
+from reidscope_site.face import products
 from reidscope_site.face.found import Comparison
+from reidscope_site.face.products import MAX_DIMENSION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from reidscope_site.face.products_cuda import Resident
     from reidscope_site.face.recognise import Embedding
+
+__all__ = [
+    "MAX_DIMENSION",
+    "Device",
+    "compare",
+    "compare_batch",
+    "compare_best",
+    "quantise",
+    "quantised",
+]
+
+Device = Literal["cpu", "cuda"]
 
 LARGEST = 127
 STANDARD_DEVIATIONS = 4
 """A coordinate of a random unit vector is 1/sqrt(d) on average; so many of them fill the 8 bits."""
 
-MAX_DIMENSION = (1 << 24) // LARGEST**2
-"""Longest embedding whose inner products float32 holds exactly."""
-
-GALLERY_CHUNK = 8192
-_PROBE_CHUNK = 512
+_BATCH = 2  # axes
 
 
 def quantise(embedding: Embedding, mean: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -94,61 +108,135 @@ def compare(
 def compare_batch(
     probes: NDArray[np.int8],
     mates: NDArray[np.int8],
-    gallery: NDArray[np.int8],
+    gallery: NDArray[np.int8] | Resident,
     *,
-    chunk: int = GALLERY_CHUNK,
+    chunk: int | None = None,
+    device: Device = "cpu",
+    threads: int = 1,
 ) -> list[Comparison]:
-    """`compare` for many people at once, bit for bit, in memory that does not grow with them.
+    """Do `compare` for many people at once, bit for bit, in memory of a fixed size.
 
     Parameters
     ----------
     probes, mates : ndarray of int8
         (n, d); row i of both is person i.
-    gallery : ndarray of int8
-        (M, d).
-    chunk : int
+    gallery : ndarray of int8 or Resident
+        (M, d); may be a memory map, or stay on the card (`products_cuda.upload`).
+    chunk : int, optional
         Gallery faces at a time.
+    device : str
+        `cpu` or `cuda`: the same bits.
+    threads : int
+        On the CPU. Changes no bit.
+
+    Raises
+    ------
+    InvariantError
+        If the three do not belong together.
+    UnsupportedError
+        If `cuda` is asked for and not there.
 
     Privacy
     -------
     Each element is a function of its own row alone: exact integers leave nothing to the batch.
     """
-    _check(probes, mates, gallery)
-    people, size = len(probes), len(gallery)
-    mate_scores = np.einsum("nd,nd->n", probes, mates, dtype=np.int64).astype(np.float32)
-    better = np.zeros(people, dtype=np.int64)
-    equal = np.zeros(people, dtype=np.int64)
-    wide = probes.astype(np.float32)
-    # one buffer for all chunks: fresh memory for every product costs a third of the speed
-    room = np.empty((min(people, _PROBE_CHUNK), min(size, chunk)), dtype=np.float32)
-    flags = np.empty(room.shape[1], dtype=np.bool_)
-    for start in range(0, size, chunk):
-        faces = gallery[start : start + chunk].astype(np.float32).T
-        beaten = flags[: faces.shape[1]]
-        for first in range(0, people, _PROBE_CHUNK):
-            some = wide[first : first + _PROBE_CHUNK]
-            scores = np.matmul(some, faces, out=room[: len(some), : faces.shape[1]])
-            for row, score in enumerate(scores, start=first):
-                own = mate_scores[row]
-                better[row] += np.count_nonzero(np.greater(score, own, out=beaten))
-                equal[row] += np.count_nonzero(np.equal(score, own, out=beaten))
+    if probes.ndim != _BATCH or mates.ndim != _BATCH or len(gallery.shape) < _BATCH:
+        raise _mismatch(probes.shape, mates.shape, gallery.shape)
+    return compare_best(probes, mates, gallery, chunk=chunk, device=device, threads=threads)
+
+
+def compare_best(
+    probes: NDArray[np.int8],
+    mates: NDArray[np.int8],
+    gallery: NDArray[np.int8] | Resident,
+    *,
+    chunk: int | None = None,
+    device: Device = "cpu",
+    threads: int = 1,
+) -> list[Comparison]:
+    """Compare people of several vectors each: the best of all pairs of vectors counts.
+
+    Several renders of one scan, or several photos of each face of the gallery: the score of a face
+    is the largest inner product of any vector of the person with any vector of the face, for the
+    mate as for everybody else. Whoever has fewer vectors repeats one of them: that changes no
+    maximum.
+
+    Parameters
+    ----------
+    probes : ndarray of int8
+        (n, r, d), or (n, d) for one vector a person.
+    mates : ndarray of int8
+        (n, g, d), or (n, d) for one vector a mate.
+    gallery : ndarray of int8 or Resident
+        (M, g, d), or (M, d): as many vectors a face as a mate has, lest more tries help strangers.
+    chunk, device, threads
+        As in `compare_batch`.
+
+    Raises
+    ------
+    InvariantError
+        If the three do not belong together.
+    UnsupportedError
+        If `cuda` is asked for and not there.
+
+    Privacy
+    -------
+    Each element is a function of that person's own vectors and public faces.
+    """
+    ours, theirs = _grouped(probes), _grouped(mates)
+    faces = _grouped(gallery) if isinstance(gallery, np.ndarray) else gallery
+    _check(ours, theirs, faces)
+    own = _best_of_mate(ours, theirs)
+    if device == "cpu" and isinstance(faces, np.ndarray):
+        counts = products.count(ours, own, faces, chunk=chunk, threads=threads)
+    else:
+        # imported here: a site without a card needs none of it
+        from reidscope_site.face import products_cuda  # noqa: PLC0415
+
+        if isinstance(faces, np.ndarray):
+            products_cuda.require()
+        counts = products_cuda.count(ours, own, faces, chunk=chunk)
+    size = faces.shape[0]
     return [
-        Comparison(better=int(b), equal=int(e), reference_size=size)
-        for b, e in zip(better, equal, strict=True)
+        Comparison(better=better, equal=equal, reference_size=size)
+        for better, equal in counts.T.tolist()
     ]
 
 
-def _check(probes: NDArray[np.int8], mates: NDArray[np.int8], gallery: NDArray[np.int8]) -> None:
-    dimension = gallery.shape[-1]
-    if not (
-        {probes.dtype, mates.dtype, gallery.dtype} == {np.dtype(np.int8)}
-        and probes.shape == mates.shape
-        and probes.shape[1:] == gallery.shape[1:] == (dimension,)
-        and 0 < dimension <= MAX_DIMENSION
+def _best_of_mate(probes: NDArray[np.int8], mates: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Score of each person's mate, (n,): exact in float32, as every inner product here."""
+    scores = np.matmul(probes.astype(np.float32), mates.astype(np.float32).transpose(0, 2, 1))
+    best: NDArray[np.float32] = scores.max(axis=(1, 2))
+    return best.astype(np.int64)
+
+
+def _grouped(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    return rows[:, None] if rows.ndim == _BATCH else rows
+
+
+def _check(
+    probes: NDArray[np.int8], mates: NDArray[np.int8], gallery: NDArray[np.int8] | Resident
+) -> None:
+    kinds = {probes.dtype, mates.dtype}
+    if isinstance(gallery, np.ndarray):
+        kinds.add(gallery.dtype)
+    shapes = probes.shape, mates.shape, gallery.shape
+    if (
+        kinds != {np.dtype(np.int8)}
+        or {len(shape) for shape in shapes} != {_BATCH + 1}
+        or len(probes) != len(mates)
+        or mates.shape[1] != gallery.shape[1]
+        or 0 in (probes.shape[1], mates.shape[1])
+        or len({shape[2] for shape in shapes}) != 1
+        or not 0 < probes.shape[2] <= MAX_DIMENSION
     ):
-        raise InvariantError(
-            "a comparison",
-            got=f"shapes {probes.shape}, {mates.shape}, {gallery.shape}",
-            expected=f"int8 of one dimension up to {MAX_DIMENSION}",
-            do="report it: the gallery and the recogniser do not belong together",
-        )
+        raise _mismatch(*shapes)
+
+
+def _mismatch(*shapes: tuple[int, ...]) -> InvariantError:
+    return InvariantError(
+        "a comparison",
+        got="shapes " + ", ".join(map(str, shapes)) + ", or no 8 bits",
+        expected=f"int8 of one dimension up to {MAX_DIMENSION}",
+        do="report it: the gallery and the recogniser do not belong together",
+    )

@@ -32,6 +32,8 @@ class Face:
     landmarks : ndarray of float32
         (5, 2), x then y in pixels: right eye, left eye, nose tip, right and left corner of the
         mouth.
+    box : tuple of 4 floats
+        Left, top, right, bottom in pixels.
 
     Privacy
     -------
@@ -40,6 +42,7 @@ class Face:
 
     score: float
     landmarks: NDArray[np.float32]
+    box: tuple[float, float, float, float]
 
 
 class Detector:
@@ -49,6 +52,8 @@ class Detector:
     ----------
     model : bytes
         The ONNX file.
+    suppression : float
+        Of two boxes that overlap by more than this share, the better one stays.
 
     Raises
     ------
@@ -56,7 +61,7 @@ class Detector:
         If OpenCV cannot load it.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, *, suppression: float = _SUPPRESSION) -> None:
         cv2.setNumThreads(1)
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
@@ -66,7 +71,7 @@ class Detector:
                 np.empty(0, np.uint8),
                 _START_SIZE,
                 0.0,
-                _SUPPRESSION,
+                suppression,
                 _CANDIDATES,
             )
         except cv2.error as error:
@@ -94,10 +99,20 @@ class Detector:
         if rows is None:
             return []
         found = [
-            Face(score=float(row[14]), landmarks=row[4:14].reshape(5, 2).astype(np.float32))
+            Face(
+                score=float(row[14]),
+                landmarks=row[4:14].reshape(5, 2).astype(np.float32),
+                box=_corners(*(float(number) for number in row[:4])),
+            )
             for row in rows
         ]
         return sorted(found, key=lambda face: -face.score)
+
+
+def _corners(
+    left: float, top: float, width: float, height: float
+) -> tuple[float, float, float, float]:
+    return left, top, left + width, top + height
 
 
 def fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

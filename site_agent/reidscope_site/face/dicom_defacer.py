@@ -1,16 +1,21 @@
-"""Our defacers, as the de-identifier asks for them: a series in, new samples out, or a refusal."""
+"""Our defacers, as the de-identifier asks for them: a series in, new samples out, or a refusal.
+
+Those of others come along as `external-<name>`, where their program is installed.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from reidscope_deid.reasons import QuarantinedError, Reason
-from reidscope_protocols.errors import GeometryError
-from reidscope_site.face.arms import ARMS, UNMODIFIED, Arm
-from reidscope_site.face.evaluate import ACCEPTED_NCC
+from reidscope_protocols.errors import DefacerFailedError, DefacerStoppedError, GeometryError
+from reidscope_site.face.arms import ARMS, UNMODIFIED, Arm, resolve
+from reidscope_site.face.external.defacer import EXTERNAL, installed, own_descriptions
+from reidscope_site.face.external.description import descriptions
 from reidscope_site.face.writeback import deface_slices
 
 if TYPE_CHECKING:
@@ -22,19 +27,35 @@ if TYPE_CHECKING:
 
     from reidscope_deid.faces import SeriesDefacer
 
+_COARSE = "coarsen-"
+"""No defacers: they blur the brain too, so that no gate would ever pass."""
+
 
 def defacers() -> Mapping[str, SeriesDefacer]:
-    """Every arm that changes a scan, by name: the entry point of `reidscope.defacers`."""
-    return {name: partial(_deface, arm) for name, arm in ARMS.items() if name != UNMODIFIED}
+    """Every arm that may remove a face, by name: the entry point of `reidscope.defacers`."""
+    ours = [name for name in ARMS if name != UNMODIFIED and not name.startswith(_COARSE)]
+    others = [
+        EXTERNAL + name
+        for name, description in sorted(descriptions(own=own_descriptions()).items())
+        if installed(description)
+    ]
+    return {name: partial(_deface, name) for name in (*ours, *others)}
 
 
-def _deface(arm: Arm, series: Sequence[Path]) -> Mapping[str, NDArray[np.integer]]:
+def _deface(name: str, series: Sequence[Path]) -> Mapping[str, NDArray[np.integer]]:
     # The same samples however many cores the machine has.
     torch.set_num_threads(1)
+    arm = _arm(name)
     try:
         defaced = deface_slices(series, arm)
-    except GeometryError:
+    except (GeometryError, DefacerFailedError, DefacerStoppedError):
         raise QuarantinedError(Reason.FACE) from None
-    if defaced.ncc < ACCEPTED_NCC or not defaced.gates.passed:
+    if not replace(defaced.gates, intent=arm.intent).passed:
         raise QuarantinedError(Reason.FACE)
     return dict(zip(defaced.instances, defaced.samples, strict=True))
+
+
+@cache
+def _arm(name: str) -> Arm:
+    """Look an arm up once a process: an external one runs its program for the version."""
+    return resolve(name)

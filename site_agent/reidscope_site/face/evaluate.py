@@ -1,6 +1,6 @@
 """One person, one reading: what the attacker makes of a scan, and whether it would find the person.
 
-    Volume, photo, constants -> ReadFaces -> classify(coin) -> CellReading
+    Volume, mate, constants -> ReadFaces -> classify(coin) -> CellReading
 
 Sees one person and public constants, keeps nothing, and runs on one thread: a person's reading is
 the same bits alone, permuted, and among others. What fails because of the person's own data (no
@@ -10,7 +10,7 @@ of time or memory is not, and raises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,52 +18,51 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from reidscope_site.face.arms import ARMS, UNMODIFIED
-from reidscope_site.face.compare import compare, quantise
-from reidscope_site.face.constants import PHOTO, FaceConstants, load_constants
+from reidscope_protocols.vocabulary import UNMODIFIED, Direction, FailedGate
+from reidscope_site.face.compare import compare, compare_best, quantised
+from reidscope_site.face.describe import (
+    Attack,
+    describe_photo,
+    describe_scan,
+    released_scans,
+    take_in,
+)
 from reidscope_site.face.found import found_at
-from reidscope_site.face.register import register
-from reidscope_site.face.skin import face_picture
 from reidscope_site.face.unsendable import Unsendable
-from reidscope_site.face.volume import Volume, isotropic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from reidscope_site.face.recognise import Embedding
-    from reidscope_site.face.register import Registration
-
-__all__ = [
-    "CellReading",
-    "FaceConstants",
-    "ReadFaces",
-    "classify",
-    "load_constants",
-    "read_faces",
-]
-
-ACCEPTED_NCC = 0.8
-"""Registration below it is not believed; heads reach .95 and more, other bodies less."""
+    from reidscope_protocols.face_experiment import FaceExperiment
+    from reidscope_site.face.constants import FaceConstants
+    from reidscope_site.face.found import Comparison
+    from reidscope_site.face.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadFaces(Unsendable):
-    """One person's quantised embeddings.
+    """One released scan and the person's mate, described.
 
     Attributes
     ----------
-    probes : mapping
-        Arm to int8 (d,), or None where no face was found; empty if the scan was no head.
-    mate : ndarray of int8 or None
-        (d,), of the photo; None unless it shows exactly one face.
+    released : mapping
+        Column to int8 (r, d), or None where no face was found; empty if the scan was no head.
+    identified : mapping
+        Column to int8 (1, d), of the mate; None unless it shows exactly one face.
+    passed : mapping or None
+        Defacer to whether its gates let the scan pass; None if the scan was no head.
+    brain_lost : mapping or None
+        Defacer to the share of the brain that it took.
 
     Privacy
     -------
     Biometric data of one person. Has no serialiser.
     """
 
-    probes: Mapping[str, NDArray[np.int8] | None]
-    mate: NDArray[np.int8] | None
+    released: Mapping[str, NDArray[np.int8] | None]
+    identified: Mapping[str, NDArray[np.int8]] | None
+    passed: Mapping[str, bool] | None
+    brain_lost: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +72,16 @@ class CellReading(Unsendable):
     Attributes
     ----------
     acquired : bool
-        Whether the unmodified scan and the photo each gave a face; if not, the rest says nothing.
+        Whether an unmodified scan and the mate each gave a face; if not, found_at and
+        defaced_found say nothing.
     found_at : int
         Largest anchor at which the unmodified scan is found, 0 if at none.
     defaced_found : mapping
-        Every other arm to whether it is found at the first anchor.
+        Every other column to whether it is found at the first anchor.
+    passed : mapping or None
+        Defacer to whether its gates let every released scan pass; None if none was a head.
+    brain_lost : mapping or None
+        Defacer to the largest share of the brain that it took of a scan.
 
     Privacy
     -------
@@ -87,19 +91,29 @@ class CellReading(Unsendable):
     acquired: bool
     found_at: int
     defaced_found: Mapping[str, bool]
+    passed: Mapping[str, bool] | None
+    brain_lost: Mapping[str, float] | None
 
 
-def read_faces(volume: Volume, photo: NDArray[np.uint8], constants: FaceConstants) -> ReadFaces:
-    """Attack one person's scan in every arm, and describe the person's photo.
+def read_faces(
+    volume: Volume,
+    mate: NDArray[np.uint8] | Volume,
+    constants: FaceConstants,
+    *,
+    marked: bool = False,
+) -> ReadFaces:
+    """Attack one released scan in every arm, and describe the person's mate.
 
     Parameters
     ----------
     volume : Volume
         De-identified, any spacing and orientation.
-    photo : ndarray of uint8
-        (H, W, 3), RGB.
+    mate : ndarray of uint8 or Volume
+        A photo, (H, W, 3) RGB, or the person's second scan, as the study says.
     constants : FaceConstants
         Public.
+    marked : bool
+        Whether the photo is what lies around a face that somebody marked by hand: one face.
 
     Privacy
     -------
@@ -107,27 +121,52 @@ def read_faces(volume: Volume, photo: NDArray[np.uint8], constants: FaceConstant
     the bit.
     """
     torch.set_num_threads(1)
-    reading = constants.recogniser.embed_photo(photo)
-    head = isotropic(volume)
-    registration = register(head)
-    probes = (
-        {name: _probe(name, head, registration, constants) for name in constants.arms}
-        if registration.ncc >= ACCEPTED_NCC
-        else {}
+    asked = constants.experiment
+    named = (
+        describe_photo(mate, constants.recogniser, asked.renders, marked=marked)
+        if isinstance(mate, np.ndarray)
+        else describe_scan(mate, constants.recogniser, asked.renders)
     )
+    identified = (
+        None
+        if named is None
+        else {
+            column: quantised(named.values, reading.identified_mean)
+            for column, reading in constants.readings.items()
+        }
+    )
+    head = take_in(volume)
+    if head is None:
+        return ReadFaces(released={}, identified=identified, passed=None, brain_lost=None)
+    released: dict[str, NDArray[np.int8] | None] = {}
+    passed, brain_lost = {}, {}
+    attack = Attack(
+        readouts=asked.readouts,
+        renders=asked.renders,
+        recogniser=constants.recogniser,
+        damage_arms=asked.damage_arms,
+    )
+    for scan in released_scans(head, constants.arms, attack):
+        if scan.arm != UNMODIFIED:
+            passed[scan.arm], brain_lost[scan.arm] = scan.passed, scan.brain_lost
+        for column, face in scan.faces.items():
+            mean = constants.readings[column].released_mean
+            released[column] = None if face is None else quantised(face.values, mean)
     return ReadFaces(
-        probes=MappingProxyType(probes),
-        mate=_quantised(reading.embedding, PHOTO, constants),
+        released=MappingProxyType(released),
+        identified=identified,
+        passed=MappingProxyType(passed),
+        brain_lost=MappingProxyType(brain_lost),
     )
 
 
-def classify(read: ReadFaces, constants: FaceConstants, coin: float) -> CellReading:
-    """Say at which gallery sizes the person is found.
+def classify(scans: Sequence[ReadFaces], constants: FaceConstants, coin: float) -> CellReading:
+    """Say at which gallery sizes the person is found: in any of the released scans.
 
     Parameters
     ----------
-    read : ReadFaces
-        The person's own.
+    scans : sequence of ReadFaces
+        The person's own: one, or up to the cap of a study of the most exposed scan.
     constants : FaceConstants
         Public.
     coin : float
@@ -137,42 +176,73 @@ def classify(read: ReadFaces, constants: FaceConstants, coin: float) -> CellRead
     -------
     A function of one person and public constants (docs/privacy.md, "Found at N").
     """
-    probe, mate = read.probes.get(UNMODIFIED), read.mate
-    defacers = [name for name in constants.arms if name != UNMODIFIED]
-    if probe is None or mate is None:
-        return CellReading(
-            acquired=False,
-            found_at=0,
-            defaced_found=MappingProxyType(dict.fromkeys(defacers, False)),
-        )
-
-    def largest(face: NDArray[np.int8] | None, anchors: tuple[int, ...]) -> int:
-        if face is None:
-            return 0
-        return found_at(compare(face, mate, constants.gallery), anchors, coin=coin)
-
+    asked = constants.experiment
+    columns = [readout.column for readout in asked.readouts]
+    arms = asked.arms[1:]
+    usable = [
+        scan for scan in scans if scan.identified and scan.released.get(UNMODIFIED) is not None
+    ]
+    heads = [scan for scan in scans if scan.passed is not None]
     return CellReading(
-        acquired=True,
-        found_at=largest(probe, constants.anchors),
-        defaced_found=MappingProxyType(
-            {name: largest(read.probes[name], constants.anchors[:1]) > 0 for name in defacers}
+        acquired=bool(usable),
+        found_at=max(
+            (_found(scan, UNMODIFIED, constants, asked.anchors, coin) for scan in usable), default=0
         ),
+        defaced_found=MappingProxyType(
+            {
+                column: any(
+                    _is_released(scan, column, asked)
+                    and _found(scan, column, constants, asked.anchors[:1], coin) > 0
+                    for scan in usable
+                )
+                for column in columns[1:]
+            }
+        ),
+        passed=MappingProxyType(
+            {arm: all(scan.passed[arm] for scan in heads if scan.passed) for arm in arms}
+        )
+        if heads
+        else None,
+        brain_lost=MappingProxyType(
+            {arm: max(scan.brain_lost[arm] for scan in heads if scan.brain_lost) for arm in arms}
+        )
+        if heads
+        else None,
     )
 
 
-def _probe(
-    arm: str, head: Volume, registration: Registration, constants: FaceConstants
-) -> NDArray[np.int8] | None:
-    treated = ARMS[arm].apply(head, registration)
-    picture = face_picture(treated, registration)
-    if picture is None:
-        return None
-    return _quantised(constants.recogniser.embed(picture).embedding, arm, constants)
+def _is_released(scan: ReadFaces, column: str, asked: FaceExperiment) -> bool:
+    """Whether anybody gets the scan that a defacer made: a failed gate keeps it back."""
+    if asked.failed_gate is FailedGate.RELEASED:
+        return True
+    arm = column.partition("/")[0]
+    return scan.passed is not None and scan.passed[arm]
 
 
-def _quantised(
-    embedding: Embedding | None, mean: str, constants: FaceConstants
-) -> NDArray[np.int8] | None:
-    if embedding is None or not np.isfinite(embedding.values).all():
+def _found(
+    scan: ReadFaces,
+    column: str,
+    constants: FaceConstants,
+    anchors: tuple[int, ...],
+    coin: float,
+) -> int:
+    compared = comparison(scan, column, constants)
+    return 0 if compared is None else found_at(compared, anchors, coin=coin)
+
+
+def comparison(scan: ReadFaces, column: str, constants: FaceConstants) -> Comparison | None:
+    """How the person's mate fares in one column; None where either side has no face.
+
+    Privacy
+    -------
+    A function of one person and public constants; exact: may not leave the site.
+    """
+    released = scan.released.get(column)
+    if released is None or scan.identified is None:
         return None
-    return quantise(embedding, constants.means[mean])
+    identified, gallery = scan.identified[column], constants.readings[column].gallery
+    if constants.experiment.direction is Direction.POPULATION_TO_SAMPLE:
+        return compare(identified[0], released[0], gallery)
+    if len(released) == 1:
+        return compare(released[0], identified[0], gallery)
+    return compare_best(released[None], identified, gallery)[0]

@@ -32,6 +32,10 @@ HEAD_PARTS = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "SKULL", "WHOLEHEAD
 
 MODALITIES = frozenset({"CT", "MR"})
 
+_PET = "PT"
+"""Uptake, not anatomy: whether a PET outlines a face hangs on tracer and correction, and no header
+tells it."""
+
 GREY = "MONOCHROME2"
 """The only reading of samples that is offered: brighter is more."""
 
@@ -43,8 +47,13 @@ _COSINE_TOLERANCE = 1e-3
 _SPACING_TOLERANCE_MM = 1e-3
 _SAME_PLACE_MM = 1e-2
 _DRIFT_MM = 0.5
+_TILTED = 0.7
+"""Tangent of the steepest gantry, with room: scanners tilt by 30 degrees."""
 _UNEVEN = 0.1
 _SKIPPED = 1.5
+_RUN = 3
+"""So many equal gaps in a row were meant; a lonely wide one is a slice that is gone."""
+_WIDEST_MM = 10.0
 
 
 class SeriesProblem(StrEnum):
@@ -56,6 +65,16 @@ class SeriesProblem(StrEnum):
     MIXED_GEOMETRY = "mixed-geometry"
     NOT_A_HEAD = "not-a-head"
     NO_DECODER = "no-decoder"
+    NO_ORIENTATION = "no-orientation"
+    TRUNCATED = "truncated"
+    MANY_VOLUMES = "many-volumes"
+    UNEVEN_SLICES = "uneven-slices"
+    PET = "pet-shows-no-face"
+    LOCALIZER = "localizer"
+    DERIVED = "derived"
+    SECONDARY_CAPTURE = "secondary-capture"
+    DIFFUSION = "diffusion"
+    MULTI_ECHO = "multi-echo"
     UNSUPPORTED = "unsupported"
 
 
@@ -144,9 +163,9 @@ def slice_header(dataset: Dataset) -> SliceHeader:
     return SliceHeader(
         rows=_integer(dataset, "Rows", 0),
         columns=_integer(dataset, "Columns", 0),
-        position=_floats(dataset, "ImagePositionPatient", 3),
-        orientation=_floats(dataset, "ImageOrientationPatient", 6),
-        pixel_spacing=_floats(dataset, "PixelSpacing", 2),
+        position=floats(dataset, "ImagePositionPatient", 3),
+        orientation=floats(dataset, "ImageOrientationPatient", 6),
+        pixel_spacing=floats(dataset, "PixelSpacing", 2),
         modality=_word(dataset, "Modality"),
         body_part="".join(filter(str.isalpha, _word(dataset, "BodyPartExamined"))),
         frames=_integer(dataset, "NumberOfFrames", 1),
@@ -170,6 +189,8 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
     -------
     A function of one person's headers.
     """
+    if any(header.modality == _PET for header in headers):
+        return SeriesProblem.PET
     voxels = sum(header.rows * header.columns for header in headers)
     if voxels > MAX_VOXELS or not all(header.supported for header in headers):
         return SeriesProblem.UNSUPPORTED
@@ -179,18 +200,22 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
         return SeriesProblem.ONE_SLICE
     if _differ(headers):
         return SeriesProblem.MIXED_GEOMETRY
-    offsets = slice_offsets(headers)
-    along = np.sort(offsets @ normal(headers[0]))
-    gaps = np.diff(along)
+    along = slice_places(headers)
+    gaps = np.diff(np.sort(along))
     if gaps.min() < _SAME_PLACE_MM:
-        return SeriesProblem.DUPLICATE_SLICES
-    step = float(np.median(gaps))
-    if gaps.max() > _SKIPPED * step:
-        return SeriesProblem.MISSING_SLICES
-    drift = offsets - np.outer(offsets @ normal(headers[0]), normal(headers[0]))
-    if np.abs(gaps - step).max() > _UNEVEN * step or np.abs(drift).max() > _DRIFT_MM:
+        return _repeated(gaps)
+    if _drifts(slice_offsets(headers), along, normal(headers[0])):
         return SeriesProblem.MIXED_GEOMETRY
-    return None if _like_a_head(headers, step) else SeriesProblem.NOT_A_HEAD
+    step = float(np.median(gaps))
+    if not (_is_even(gaps) or _is_planned(gaps)):
+        skipped = gaps.max() > _SKIPPED * step
+        return SeriesProblem.MISSING_SLICES if skipped else SeriesProblem.MIXED_GEOMETRY
+    return None if _like_a_head(headers, float(np.ptp(along)) + step) else SeriesProblem.NOT_A_HEAD
+
+
+def evenly_spaced(headers: Sequence[SliceHeader]) -> bool:
+    """Whether the slices of a usable series lie at equal distances."""
+    return _is_even(np.diff(np.sort(slice_places(headers))))
 
 
 def normal(header: SliceHeader) -> NDArray[np.float64]:
@@ -207,6 +232,48 @@ def slice_offsets(headers: Sequence[SliceHeader]) -> NDArray[np.float64]:
     return offsets
 
 
+def slice_places(headers: Sequence[SliceHeader]) -> NDArray[np.float64]:
+    """Distances from the first slice along the normal, (n,), mm."""
+    places: NDArray[np.float64] = slice_offsets(headers) @ normal(headers[0])
+    return places
+
+
+def _repeated(gaps: NDArray[np.float64]) -> SeriesProblem:
+    """Say whether every place is taken equally often, as in time, echo or diffusion series."""
+    ends = np.flatnonzero(gaps >= _SAME_PLACE_MM)
+    counts = np.diff(np.concatenate([[-1], ends, [len(gaps)]]))
+    many = counts.min() > 1 and counts.min() == counts.max()
+    return SeriesProblem.MANY_VOLUMES if many else SeriesProblem.DUPLICATE_SLICES
+
+
+def _drifts(
+    offsets: NDArray[np.float64], along: NDArray[np.float64], across: NDArray[np.float64]
+) -> bool:
+    """Whether slices lie beside the line of their stack.
+
+    The line may lean: a gantry that was tilted shifts each slice by the same step, and the affine
+    of the stack carries it.
+    """
+    sideways = offsets - np.outer(along, across)
+    lean = sideways[np.argmax(np.abs(along))] / along[np.argmax(np.abs(along))]
+    off = np.abs(sideways - np.outer(along, lean)).max()
+    return bool(off > _DRIFT_MM or np.linalg.norm(lean) > _TILTED)
+
+
+def _is_even(gaps: NDArray[np.float64]) -> bool:
+    step = float(np.median(gaps))
+    return bool(np.abs(gaps - step).max() <= _UNEVEN * step)
+
+
+def _is_planned(gaps: NDArray[np.float64]) -> bool:
+    """Whether gaps change in long runs, as where a CT is thin at the base and thick above."""
+    if gaps.max() > _WIDEST_MM:
+        return False
+    turns = np.flatnonzero(np.abs(np.diff(gaps)) > _UNEVEN * gaps[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], turns, [len(gaps)]]))
+    return bool(runs.min() >= _RUN)
+
+
 def _differ(headers: Sequence[SliceHeader]) -> bool:
     first = headers[0]
     orientation, spacing = np.array(first.orientation), np.array(first.pixel_spacing)
@@ -219,16 +286,17 @@ def _differ(headers: Sequence[SliceHeader]) -> bool:
     )
 
 
-def _like_a_head(headers: Sequence[SliceHeader], step_mm: float) -> bool:
+def _like_a_head(headers: Sequence[SliceHeader], tall_mm: float) -> bool:
     first = headers[0]
     spacing = first.pixel_spacing or (0.0, 0.0)
     shortest, longest = EXTENT_MM
-    extents = (first.rows * spacing[0], first.columns * spacing[1], len(headers) * step_mm)
+    extents = (first.rows * spacing[0], first.columns * spacing[1], tall_mm)
     named = {header.body_part for header in headers} - {""}
     return named <= HEAD_PARTS and all(shortest <= extent <= longest for extent in extents)
 
 
-def _floats(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def floats(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Read so many finite numbers; None where an element holds anything else."""
     try:
         values = tuple(float(value) for value in dataset.get(keyword) or ())
     except (TypeError, ValueError):

@@ -142,21 +142,53 @@ def sample(grid: Tensor, points: Tensor, *, spacing_mm: float = 1.0) -> Tensor:
     return values.view(len(channels), -1) if grid is channels else values.view(-1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """What a camera sees of a head, before it is lit.
+
+    Attributes
+    ----------
+    hit : Tensor
+        (n,): pixels whose ray meets the head.
+    points, normals : Tensor
+        (n, 3): where, in the surface's mm; outward, in camera axes.
+    size_px : int
+        Width and height of the picture.
+
+    Privacy
+    -------
+    Of a scan, the shape of a person's face: never leaves the process.
+    """
+
+    hit: Tensor
+    points: Tensor
+    normals: Tensor
+    size_px: int
+
+
 @torch.no_grad()
-def render(
-    surface: Surface,
-    camera: Camera,
-    look: Look,
-    albedo: Callable[[Tensor], Tensor],
-) -> NDArray[np.uint8]:
-    """Picture of a head.
+def look_at(surface: Surface, camera: Camera) -> Seen:
+    """Cast the rays of one camera: the dear part of a picture, the same for every light."""
+    from_camera = torch.as_tensor(camera.turn.T.copy(), dtype=torch.float32)
+    hit, points = _skin_points(surface, camera, from_camera)
+    return Seen(
+        hit=hit,
+        points=points,
+        normals=_normals(surface, points) @ from_camera,
+        size_px=camera.size_px,
+    )
+
+
+@torch.no_grad()
+def shade(seen: Seen, look: Look, albedo: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
+    """Light what a camera sees.
 
     Parameters
     ----------
-    surface : Surface
-        The head.
-    camera, look
-        How it is looked at.
+    seen : Seen
+        Of one camera.
+    look : Look
+        Light and background.
     albedo : callable
         From (n, 3) points on the skin, in the surface's mm, to (n, 3) colours in [0, 1].
 
@@ -169,23 +201,31 @@ def render(
     -------
     Of a scan, a picture of a person's face: never written, never leaves the process.
     """
-    from_camera = torch.as_tensor(camera.turn.T.copy(), dtype=torch.float32)
-    hit, points = _skin_points(surface, camera, from_camera)
-    normals = _normals(surface, points) @ from_camera
-    light = torch.full((len(points),), look.ambient)
-    gloss = torch.zeros(len(points))
+    light = torch.full((len(seen.points),), look.ambient)
+    gloss = torch.zeros(len(seen.points))
     for lamp in look.lamps:
         towards = torch.tensor(lamp.towards)
         towards = towards / towards.norm()
         half = towards + torch.tensor([0.0, 1.0, 0.0])
         half = half / half.norm()
-        reflected = lamp.strength * (normals @ towards).clamp(min=0)
+        reflected = lamp.strength * (seen.normals @ towards).clamp(min=0)
         light = light + (1 - look.ambient / 2) * reflected
-        gloss = gloss + look.gloss * lamp.strength * (normals @ half).clamp(min=0) ** _SHININESS
-    picture = torch.full((camera.size_px**2, 3), look.background)
-    picture[hit] = albedo(points) * light[:, None] + gloss[:, None]
+        shine = (seen.normals @ half).clamp(min=0) ** _SHININESS
+        gloss = gloss + look.gloss * lamp.strength * shine
+    picture = torch.full((seen.size_px**2, 3), look.background)
+    picture[seen.hit] = albedo(seen.points) * light[:, None] + gloss[:, None]
     picture = picture.clamp(0, 1) ** (1 / _GAMMA)
-    return (picture.view(camera.size_px, camera.size_px, 3) * 255).to(torch.uint8).numpy()
+    return (picture.view(seen.size_px, seen.size_px, 3) * 255).to(torch.uint8).numpy()
+
+
+def render(
+    surface: Surface,
+    camera: Camera,
+    look: Look,
+    albedo: Callable[[Tensor], Tensor],
+) -> NDArray[np.uint8]:
+    """Picture of a head, (size_px, size_px, 3) RGB: `look_at`, then `shade`."""
+    return shade(look_at(surface, camera), look, albedo)
 
 
 def _skin_points(surface: Surface, camera: Camera, from_camera: Tensor) -> tuple[Tensor, Tensor]:

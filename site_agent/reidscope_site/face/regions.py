@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from scipy import ndimage
 
-from reidscope_site.face.template import MIDLINE_MM, NECK_MM, SKIN, template
+from reidscope_site.face.template import LATTICE_MM, MIDLINE_MM, NECK_MM, SKIN, template
 from reidscope_site.face.volume import resampled
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _TOP_MM = 114.0
 _BOTTOM_MM = -30.0
 _HALF_WIDTH_MM = 66.0
 _REARMOST_MM = 158.0
+_FRONT_FROM_MM = 130
+_CLEAR_MM = 8.0
 _CELL = 2
 
 
@@ -34,6 +36,33 @@ _CELL = 2
 def brain() -> Tensor:
     """Brain of the template: 0 or 1, float32. Cached: public."""
     return template().brain.float()
+
+
+@cache
+def head() -> Tensor:
+    """Head of the template, occupancy in [0, 1], float32: without its synthetic neck. Public."""
+    occupied = template().surface.clone()
+    occupied[:, :, :NECK_MM] = 0
+    return occupied
+
+
+@cache
+def front() -> Tensor:
+    """Front half of the template's head around its face: 0 or 1, float32. Cached: public."""
+    occupied = (head() > SKIN).float()
+    occupied[:, :_FRONT_FROM_MM] = 0
+    occupied[:, :, int(_TOP_MM) + NECK_MM :] = 0
+    return occupied
+
+
+@cache
+def free_air() -> Tensor:
+    """Air beside and above the template's head: 0 or 1, float32; no defacer cuts there. Public."""
+    air = (template().clearance > _CLEAR_MM).float()
+    fine = F.interpolate(air[None, None], scale_factor=LATTICE_MM)[0, 0]
+    nothing: Tensor = fine[tuple(slice(n) for n in template().surface.shape)].contiguous()
+    nothing[:, _FRONT_FROM_MM:, : int(_TOP_MM) + NECK_MM] = 0
+    return nothing
 
 
 @cache

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
+from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from reidscope_protocols.errors import GeometryError
+from reidscope_site.face.frames import is_enhanced, rescaling, slice_headers
 from reidscope_site.face.geometry import (
     SeriesProblem,
     SliceHeader,
-    normal,
+    evenly_spaced,
     series_problem,
-    slice_header,
     slice_offsets,
+    slice_places,
 )
 from reidscope_site.face.unsendable import Unsendable
 
@@ -50,7 +52,10 @@ class Slices(Unsendable):
     dark : float
         Modality value of air: -1000 HU in a CT, else 0.
     affine : ndarray of float64
-        (4, 4), indices (slice, column, row) to RAS mm.
+        (4, 4), indices (slice, column, row) to RAS mm, were the slices evenly spaced.
+    places : ndarray of float64
+        (slice,): where each slice truly lies, as an index of `affine`; 0, 1, 2, ... where they are
+        evenly spaced.
     bits : tuple of (int, bool)
         Bits that a sample may use, and whether it has a sign.
     instances : tuple of str
@@ -66,6 +71,7 @@ class Slices(Unsendable):
     intercepts: NDArray[np.float64]
     dark: float
     affine: NDArray[np.float64]
+    places: NDArray[np.float64]
     bits: tuple[int, bool]
     instances: tuple[str, ...]
 
@@ -91,7 +97,7 @@ class Slices(Unsendable):
 
 
 def read_slices(files: Sequence[Path]) -> Slices:
-    """Read one series.
+    """Read a series that can be written back: a slice a file, evenly spaced.
 
     Parameters
     ----------
@@ -101,29 +107,81 @@ def read_slices(files: Sequence[Path]) -> Slices:
     Raises
     ------
     GeometryError
-        If they are no volume of a head: the message says which `SeriesProblem`, and nothing of the
-        data.
+        If they are no volume of a head, or not of this kind: the message says which
+        `SeriesProblem`, and nothing of the data.
+    """
+    slices = read_any_slices(files)
+    if len(set(slices.instances)) != len(slices.instances):
+        raise unusable(SeriesProblem.UNSUPPORTED)
+    if not np.array_equal(slices.places, np.arange(len(slices.places))):
+        raise unusable(SeriesProblem.UNEVEN_SLICES)
+    return slices
+
+
+def read_any_slices(files: Sequence[Path]) -> Slices:
+    """Read one series, multi-frame and unevenly spaced ones too.
+
+    Raises
+    ------
+    GeometryError
+        As `read_slices`.
     """
     try:
         datasets = [pydicom.dcmread(path) for path in files]
-        headers = [slice_header(dataset) for dataset in datasets]
+        headers = [header for dataset in datasets for header in slice_headers(dataset)]
         problem = series_problem(headers)
         if problem is not None or not headers:
             raise unusable(problem or SeriesProblem.ONE_SLICE)
-        order = np.argsort(slice_offsets(headers) @ normal(headers[0]), kind="stable")
-        ordered = [datasets[index] for index in order]
+        order = np.argsort(slice_places(headers), kind="stable")
+        ordered = [headers[index] for index in order]
+        scaling = np.array([pair for dataset in datasets for pair in rescaling(dataset)])[order]
+        planes = [plane for dataset in datasets for plane in _planes(dataset)]
+        first = datasets[0]
         return Slices(
-            stored=np.stack([np.asarray(one.pixel_array) for one in ordered]),
-            slopes=np.array([float(one.get("RescaleSlope") or 1) for one in ordered]),
-            intercepts=np.array([float(one.get("RescaleIntercept") or 0) for one in ordered]),
+            stored=np.stack([planes[index] for index in order]),
+            slopes=scaling[:, 0],
+            intercepts=scaling[:, 1],
             dark=AIR_HU if headers[0].modality == "CT" else 0.0,
-            affine=_affine([headers[index] for index in order]),
-            bits=(int(ordered[0].BitsStored), bool(ordered[0].PixelRepresentation)),
-            instances=tuple(str(one.get("SOPInstanceUID", "")) for one in ordered),
+            affine=_affine(ordered),
+            places=_places(ordered),
+            bits=(int(first.BitsStored), bool(first.PixelRepresentation)),
+            instances=tuple(_instances(datasets, order)),
         )
-    except (InvalidDicomError, ValueError, AttributeError, RuntimeError, TypeError) as error:
+    except (
+        InvalidDicomError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        TypeError,
+        LookupError,
+    ) as error:
         # pydicom's own errors for a file or pixel data that it cannot decode
         raise unusable(SeriesProblem.UNSUPPORTED) from error
+
+
+def _planes(dataset: Dataset) -> NDArray[np.integer]:
+    """Decode the samples of one file, (slice, row, column)."""
+    samples = np.asarray(dataset.pixel_array)
+    planes: NDArray[np.integer] = samples.reshape(-1, *samples.shape[-2:])
+    return planes
+
+
+def _instances(datasets: Sequence[Dataset], order: NDArray[np.intp]) -> list[str]:
+    named = [
+        str(dataset.get("SOPInstanceUID", ""))
+        for dataset in datasets
+        for _ in range(len(dataset.PerFrameFunctionalGroupsSequence) if is_enhanced(dataset) else 1)
+    ]
+    return [named[index] for index in order]
+
+
+def _places(ordered: Sequence[SliceHeader]) -> NDArray[np.float64]:
+    """Where sorted slices lie, as indices of the evenly spaced grid of `_affine`."""
+    if evenly_spaced(ordered):
+        return np.arange(len(ordered), dtype=np.float64)
+    along = slice_places(ordered)  # from the first, which is the lowest
+    places: NDArray[np.float64] = along / np.diff(along).min()
+    return places
 
 
 def unusable(problem: SeriesProblem) -> GeometryError:
@@ -139,10 +197,11 @@ def unusable(problem: SeriesProblem) -> GeometryError:
 def _affine(ordered: Sequence[SliceHeader]) -> NDArray[np.float64]:
     """Map indices (slice, column, row) of sorted slices to RAS mm."""
     first = ordered[0]
+    last = float(_places(ordered)[-1])
     row, column = np.array(first.orientation).reshape(2, 3)
     between_rows, between_columns = first.pixel_spacing or (1.0, 1.0)
     affine = np.eye(4)
-    affine[:3, 0] = slice_offsets(ordered)[-1] / (len(ordered) - 1)
+    affine[:3, 0] = slice_offsets(ordered)[-1] / last
     affine[:3, 1] = row * between_columns
     affine[:3, 2] = column * between_rows
     affine[:3, 3] = np.array(first.position)

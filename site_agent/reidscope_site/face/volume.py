@@ -11,13 +11,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 
+from reidscope_site.face.couch import without_couch
 from reidscope_site.face.geometry import (
+    MAX_VOXELS,
     SeriesProblem,
     SliceHeader,
     read_slice_header,
     series_problem,
 )
-from reidscope_site.face.slices import Slices, read_slices, unusable
+from reidscope_site.face.slices import Slices, read_any_slices, unusable
 from reidscope_site.face.unsendable import Unsendable
 
 if TYPE_CHECKING:
@@ -76,11 +78,11 @@ def read_volume(files: Sequence[Path]) -> Volume:
         If they are no volume of a head: the message says which `SeriesProblem`, and nothing of the
         data.
     """
-    return volume_of(read_slices(files))
+    return volume_of(read_any_slices(files))
 
 
 def volume_of(slices: Slices) -> Volume:
-    """Make a volume of sorted slices.
+    """Make a volume of sorted slices; a CT's couch is left out.
 
     Raises
     ------
@@ -90,7 +92,24 @@ def volume_of(slices: Slices) -> Volume:
     bright = slices.intensities
     if not np.isfinite(bright).all():
         raise unusable(SeriesProblem.UNSUPPORTED)
-    return to_ras(bright.transpose(0, 2, 1), slices.affine)
+    volume = to_ras(_evened(bright, slices.places).transpose(0, 2, 1), slices.affine)
+    return without_couch(volume) if slices.dark else volume
+
+
+def _evened(bright: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Put unevenly spaced slices onto the grid of the closest ones, linearly between neighbours."""
+    count = int(np.floor(places[-1] + _ALIGNED)) + 1
+    if count == len(places):
+        return bright
+    if count * bright[0].size > MAX_VOXELS:
+        raise unusable(SeriesProblem.UNSUPPORTED)
+    upper = np.clip(np.searchsorted(places, np.arange(count)), 1, len(places) - 1)
+    evened = np.empty((count, *bright.shape[1:]), np.float32)
+    for index, above in enumerate(upper):
+        gap = places[above] - places[above - 1]
+        share = np.float32(np.clip((index - places[above - 1]) / gap, 0, 1))
+        evened[index] = (1 - share) * bright[above - 1] + share * bright[above]
+    return evened
 
 
 def to_ras(voxels: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:

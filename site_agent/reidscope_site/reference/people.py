@@ -1,27 +1,50 @@
-"""Public people, described exactly as a site's people are: same photos, scans, arms, recogniser."""
+"""Public people, described exactly as a site's people are: pictures, scans, arms, recogniser."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from reidscope_protocols.errors import InvariantError
-from reidscope_site.face.arms import ARMS
-from reidscope_site.face.evaluate import ACCEPTED_NCC
-from reidscope_site.face.recognise import Embedding, Recogniser
-from reidscope_site.face.register import register
-from reidscope_site.face.skin import face_picture
-from reidscope_site.face.template import Template
-from reidscope_site.face.volume import isotropic
-from reidscope_site.synthetic.photo import photo
-from reidscope_site.synthetic.scan import scan
-from reidscope_site.synthetic.seeds import PersonSeed, Population
+from reidscope_protocols.face_experiment import Readout, Renders
+from reidscope_protocols.vocabulary import Attacker, Mate
+from reidscope_site.face.arms import Arm
+from reidscope_site.face.calibration import reading_name
+from reidscope_site.face.describe import (
+    Attack,
+    Described,
+    describe_photo,
+    describe_scan,
+    released_scans,
+    take_in,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from reidscope_site.face.recognise import Recogniser
+    from reidscope_site.face.volume import Volume
+    from reidscope_site.synthetic.seeds import Population
+
+
+class PublicSource(Protocol):
+    """Where public people come from; `number` counts from 0 within a population."""
+
+    @property
+    def name(self) -> str:
+        """What tells this source's people from another's: part of the name of a build's rows."""
+
+    def count(self, population: Population) -> int | None:
+        """How many people there are; None if there is no end of them."""
+
+    def photo(self, population: Population, number: int) -> NDArray[np.uint8] | None:
+        """Return a photo, (H, W, 3) RGB; None if it cannot be read."""
+
+    def scan(self, population: Population, number: int, visit: int) -> Volume | None:
+        """Return the scan of a visit, 0 or 1; None if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,55 +53,92 @@ class Studio:
 
     Attributes
     ----------
+    source : PublicSource
+        Of people.
     recogniser : Recogniser
         Of faces.
-    template : Template
-        The average head.
-    dimension : int
-        Of an embedding.
+    mate : Mate
+        What the side with names is: a photo, or the second visit's scan.
+    renders : Renders
+        Views, lights, fusion.
+    readouts : tuple of Readout
+        Arms and attackers, each with `arm/attacker` as its column; without raw ones, whose
+        embeddings are the calibrated one's before its mean is taken off.
+    treatments : mapping
+        The readouts' arms, by name.
     """
 
+    source: PublicSource
     recogniser: Recogniser
-    template: Template
-    dimension: int
+    mate: Mate
+    renders: Renders
+    readouts: tuple[Readout, ...]
+    treatments: Mapping[str, Arm]
 
-    def photo_row(self, population: Population, number: int) -> NDArray[np.float32]:
-        """Embedding of a public person's first photo, (d,); not-a-numbers without one face."""
+    @property
+    def dimension(self) -> int:
+        """Numbers of an embedding."""
+        return self.recogniser.dimension
+
+    def identified_row(self, population: Population, number: int) -> NDArray[np.float32]:
+        """Embedding of the side with names, (d,); not-a-numbers without one face."""
         torch.set_num_threads(1)
-        seed = PersonSeed(population=population, number=number)
-        return self._row(self.recogniser.embed_photo(photo(seed, self.template)).embedding)
-
-    def person_row(
-        self, population: Population, number: int, arms: tuple[str, ...]
-    ) -> NDArray[np.float32]:
-        """Embeddings of the photo, then of the scan in every arm: ((1 + arms) d,)."""
-        seed = PersonSeed(population=population, number=number)
-        rows = [self.photo_row(population, number)]
-        head = isotropic(scan(seed, self.template))
-        registration = register(head)
-        for name in arms:
-            embedding = None
-            if registration.ncc >= ACCEPTED_NCC:
-                picture = face_picture(ARMS[name].apply(head, registration), registration)
-                embedding = None if picture is None else self.recogniser.embed(picture).embedding
-            rows.append(self._row(embedding))
-        return np.concatenate(rows)
-
-    def _row(self, embedding: Embedding | None) -> NDArray[np.float32]:
-        if embedding is None:
-            return np.full(self.dimension, np.nan, dtype=np.float32)
-        return embedding.values
-
-
-def studio(recogniser: Recogniser, head: Template) -> Studio:
-    """Set up, and learn the embedding's dimension from a public face."""
-    seed = PersonSeed(population=Population.CALIBRATION, number=0)
-    embedding = recogniser.embed_photo(photo(seed, head)).embedding
-    if embedding is None:
-        raise InvariantError(
-            "the first calibration photo",
-            got="no face",
-            expected="one",
-            do="check the installed weights",
+        if self.mate is Mate.PHOTO:
+            photo = self.source.photo(population, number)
+            return self._row(
+                None if photo is None else describe_photo(photo, self.recogniser, self.renders)
+            )
+        scan = self.source.scan(population, number, 1)
+        return self._row(
+            None if scan is None else describe_scan(scan, self.recogniser, self.renders)
         )
-    return Studio(recogniser=recogniser, template=head, dimension=len(embedding.values))
+
+    def released_rows(self, population: Population, number: int) -> NDArray[np.float32]:
+        """Embeddings of the scan, reading by reading, then gates by arm: (readings d + arms,).
+
+        A gate is 1 where it let the scan pass, else 0.
+        """
+        torch.set_num_threads(1)
+        scan = self.source.scan(population, number, 0)
+        head = None if scan is None else take_in(scan)
+        if head is None:
+            nothing = np.full(len(self.readouts) * self.dimension, np.nan, np.float32)
+            return np.concatenate([nothing, np.zeros(len(self.arms), np.float32)])
+        attack = Attack(readouts=self.readouts, renders=self.renders, recogniser=self.recogniser)
+        seen = list(released_scans(head, self.treatments, attack))
+        faces = {column: face for scan in seen for column, face in scan.faces.items()}
+        passed = {scan.arm: scan.passed for scan in seen}
+        return np.concatenate(
+            [
+                *(self._row(faces[readout.column]) for readout in self.readouts),
+                np.array([passed[arm] for arm in self.arms], dtype=np.float32),
+            ]
+        )
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms of the readouts, each once, in their order."""
+        return tuple(dict.fromkeys(readout.arm for readout in self.readouts))
+
+    def _row(self, face: Described | None) -> NDArray[np.float32]:
+        if face is None:
+            return np.full(self.dimension, np.nan, dtype=np.float32)
+        # a public row is one embedding: best-of takes the mean of the renders as the means' basis
+        row: NDArray[np.float32] = face.values.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return row
+
+
+def readouts_of(arms: tuple[str, ...], attackers: tuple[Attacker, ...]) -> tuple[Readout, ...]:
+    """Every arm by every attacker who looks at it with eyes of his own.
+
+    Repairing is for defaced arms; raw shares the calibrated attacker's embeddings.
+    """
+    looking = tuple(
+        dict.fromkeys(Attacker.CALIBRATED if one is Attacker.RAW else one for one in attackers)
+    )
+    return tuple(
+        Readout(arm=arm, attacker=attacker, column=reading_name(arm, attacker))
+        for arm in arms
+        for attacker in looking
+        if not (attacker is Attacker.REPAIRING and arm == arms[0])
+    )

@@ -1,180 +1,160 @@
-"""A folder of DICOM files, grouped into one person's series: headers alone, never a pixel."""
+"""A folder of DICOM files, in any order, grouped into one person's series: headers alone."""
 
 from __future__ import annotations
 
-import struct
-import unicodedata
-import warnings
-import zlib
+import json
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import BytesLengthException, InvalidDicomError
-
 from reidscope_protocols.errors import NoDicomError
-
-_IDENTITY_TAGS = [
-    "PatientID",
-    "PatientBirthDate",
-    "SeriesInstanceUID",
-    "SOPInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "SeriesDate",
-    "SeriesTime",
-]
-
-MALFORMED = (
-    BytesLengthException,
-    InvalidDicomError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    NotImplementedError,
-    RecursionError,
-    struct.error,
-    zlib.error,
+from reidscope_site.face.geometry import SeriesProblem
+from reidscope_site.sources.facts import (
+    MALFORMED,
+    UNREADABLE,
+    FileFacts,
+    patient_identity,
+    read_facts,
+    silenced,
 )
-"""What pydicom raises on bytes that are not what they claim to be."""
+from reidscope_site.sources.finder import Finding, find_head
+from reidscope_site.sources.header_index import FoundFile, HeaderIndex
+from reidscope_site.sources.listing import Listing, Progress, ScanSeries
 
-UNREADABLE = (*MALFORMED, OSError)
-"""The same, and a file that cannot be opened."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanFile:
-    """One readable DICOM image file and what groups it."""
-
-    path: Path
-    patient_id: str
-    born: str
-    series_uid: str
-    taken: str
+__all__ = ["MALFORMED", "UNREADABLE", "found_files", "list_folder", "patient_identity", "silenced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScanSeries:
-    """One series of one person.
-
-    Attributes
-    ----------
-    taken : str
-        Earliest date and time of its files, sortable; only ever compared within one person.
-    """
-
-    series_uid: str
-    taken: str
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderListing:
-    """Series by the site's own PatientID, and how many files were no DICOM images.
-
-    Attributes
-    ----------
-    shared : frozenset of str
-        PatientIDs under which files name more than one date of birth: two people, one ID.
-
-    Privacy
-    -------
-    Holds the site's own PatientIDs: stays in memory and never leaves the site.
-    """
-
-    series: Mapping[str, Sequence[ScanSeries]]
-    skipped: int
-    shared: frozenset[str] = frozenset()
+class _ImageFile:
+    file: FoundFile
+    facts: FileFacts
 
 
 def list_folder(
-    folder: Path, *, progress: Callable[[int, int], None] | None = None
-) -> FolderListing:
-    """Group every DICOM image below `folder` by person and series.
+    *folders: Path, index: HeaderIndex | None = None, progress: Progress | None = None
+) -> Listing:
+    """Group every DICOM image below folders by person and series.
 
     Parameters
     ----------
-    folder : Path
-        Walked to any depth; links are not followed out of it.
+    folders : Path
+        Walked to any depth; links are not followed. Of a series that lies in two of them, the
+        files of the first count.
+    index : HeaderIndex, optional
+        What earlier runs read: only new and changed files are opened.
     progress : callable, optional
         Called with files done and files in all.
 
     Raises
     ------
     NoDicomError
-        Nothing below the folder is a DICOM image with a PatientID.
+        Nothing below the folders is a DICOM image with a PatientID.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    grouped: dict[str, dict[str, list[ScanFile]]] = defaultdict(lambda: defaultdict(list))
+    files = [
+        (place, file)
+        for place, folder in enumerate(folders)
+        for file in sorted(found_files(folder), key=lambda file: file.path)
+    ]
+    home_of: dict[tuple[str, str], int] = {}
+    grouped: dict[str, dict[str, list[_ImageFile]]] = defaultdict(lambda: defaultdict(list))
     births: dict[str, set[str]] = defaultdict(set)
     skipped = 0
-    for number, path in enumerate(paths, start=1):
-        file = _identify(path)
-        if file is None:
+    for number, (place, file) in enumerate(files, start=1):
+        facts = read_facts(Path(file.path)) if index is None else index.facts(file)
+        if facts is None:
             skipped += 1
         else:
-            grouped[file.patient_id][file.series_uid].append(file)
-            births[file.patient_id].add(file.born)
+            if home_of.setdefault((facts.patient_id, facts.series_uid), place) == place:
+                image = _ImageFile(file=file, facts=facts)
+                grouped[facts.patient_id][facts.series_uid].append(image)
+            births[facts.patient_id].add(facts.born)
         if progress:
-            progress(number, len(paths))
+            progress(number, len(files))
     if not grouped:
         raise NoDicomError(
             "data folder",
-            got=f"{len(paths)} files, none of them a DICOM image with a PatientID",
+            got=f"{len(files)} files, none of them a DICOM image with a PatientID",
             expected="DICOM files",
             do="correct `dicom` in site.toml",
         )
-    listing = {patient: tuple(_series(held)) for patient, held in sorted(grouped.items())}
+    listing = {patient: tuple(_series(held, index)) for patient, held in sorted(grouped.items())}
     shared = frozenset(patient for patient, born in births.items() if len(born - {""}) > 1)
-    return FolderListing(series=listing, skipped=skipped, shared=shared)
+    return Listing(series=listing, skipped=skipped, shared=shared)
 
 
-def patient_identity(text: str) -> str:
-    """Return a PatientID as pseudonyms see it: two spellings of one ID are one person."""
-    return unicodedata.normalize("NFC", text).strip().strip(" \0\t\r\n").strip()
+def found_files(folder: Path) -> Iterator[FoundFile]:
+    """Every file below a folder, links left out; a folder that cannot be opened holds none."""
+    waiting = [os.fspath(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        found = entry.stat(follow_symlinks=False)
+                        yield FoundFile(
+                            path=entry.path, size=found.st_size, mtime_ns=found.st_mtime_ns
+                        )
+        except OSError:
+            continue
 
 
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Keep pydicom's warnings off the terminal for the block: they quote element values."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _identify(path: Path) -> ScanFile | None:
-    try:
-        with silenced():
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_IDENTITY_TAGS)
-            patient = patient_identity(str(header.get("PatientID") or ""))
-            series = str(header.get("SeriesInstanceUID") or "").strip()
-            born = str(header.get("PatientBirthDate") or "").strip()
-            date = str(header.get("SeriesDate") or header.get("StudyDate") or "")
-            time = str(header.get("SeriesTime") or header.get("StudyTime") or "")
-    except UNREADABLE:
-        # Whatever cannot be read as DICOM is no scan of anybody: counted, never shown.
-        return None
-    if not patient or not series:
-        return None
-    return ScanFile(
-        path=path, patient_id=patient, born=born, series_uid=series, taken=f"{date} {time}"
-    )
-
-
-def _series(held: Mapping[str, Sequence[ScanFile]]) -> Iterator[ScanSeries]:
+def _series(
+    held: Mapping[str, Sequence[_ImageFile]], index: HeaderIndex | None
+) -> Iterator[ScanSeries]:
     """Order one person's series by that person's own dates, then by UID."""
-    found = [
-        ScanSeries(
-            series_uid=uid,
-            taken=min(file.taken for file in files),
-            files=tuple(file.path for file in files),
+    sessions: dict[str, str] = {}
+    for images in held.values():
+        for image in images:
+            study, date = _study(image), image.facts.date
+            # No date says nothing, not that it was early.
+            known = sessions.get(study, "")
+            sessions[study] = min(date, known) or date or known
+    found = []
+    for uid, images in held.items():
+        finding = _finding(images, index)
+        found.append(
+            ScanSeries(
+                kind="dicom",
+                series_uid=uid,
+                # One examination over midnight is one date.
+                session=min(sessions[_study(image)] for image in images),
+                taken=min(image.facts.taken for image in images),
+                files=tuple(Path(image.file.path) for image in images),
+                problem=finding.problem,
+                preference=finding.preference,
+            )
         )
-        for uid, files in held.items()
-    ]
     yield from sorted(found, key=lambda series: (series.taken, series.series_uid))
+
+
+def _study(image: _ImageFile) -> str:
+    return image.facts.study_uid or image.facts.series_uid
+
+
+def _finding(images: Sequence[_ImageFile], index: HeaderIndex | None) -> Finding:
+    def compute() -> Finding:
+        try:
+            return find_head(
+                [each for image in images for each in image.facts.slices],
+                [image.facts.traits for image in images],
+            )
+        except MALFORMED:
+            # One person's odd header is that person's own problem, never the end of the index.
+            return Finding(problem=SeriesProblem.UNSUPPORTED)
+
+    def encoded() -> str:
+        found = compute()
+        return json.dumps([found.problem, found.preference])
+
+    if index is None:
+        return compute()
+    problem, preference = json.loads(
+        index.finding("head", (image.file for image in images), encoded)
+    )
+    return Finding(
+        problem=None if problem is None else SeriesProblem(problem), preference=tuple(preference)
+    )

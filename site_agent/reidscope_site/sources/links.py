@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from reidscope_protocols.errors import LinkError
-from reidscope_site.sources.dicom_folder import patient_identity
+from reidscope_site.sources.facts import patient_identity
 
 _COLUMNS = ["patient_id", "photo"]
+_PARTICIPANT = "sub-"
 
 
 def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
@@ -21,6 +22,11 @@ def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
         CSV, UTF-8, with the header `patient_id,photo`; `photo` is a name inside `photos`.
     photos : Path
         Folder of photos.
+
+    Returns
+    -------
+    mapping of str to Path
+        A patient ID, or a BIDS participant's label with or without `sub-`, to a photo.
 
     Raises
     ------
@@ -94,6 +100,30 @@ def _inside(root: Path, name: str) -> Path | None:
         # Too long, a NUL, a loop of links: the error's text would quote the name.
         return None
     return photo
+
+
+def known_links(links: Mapping[str, Path], known: Collection[str]) -> Mapping[str, Path]:
+    """Name people as their source does: a BIDS participant may stand there without `sub-`.
+
+    Raises
+    ------
+    LinkError
+        A row names nobody, or two rows name one person.
+    """
+    named: dict[str, Path] = {}
+    for number, (patient, photo) in enumerate(links.items(), start=1):
+        name = f"{_PARTICIPANT}{patient}"
+        who = name if patient not in known and name in known else patient
+        if who in named:
+            raise LinkError(
+                "link file",
+                got=f"a participant with and without {_PARTICIPANT} (row {number})",
+                expected="one row a person",
+                do="remove one of the rows",
+            )
+        named[who] = photo
+    refuse_unknown(named, known)
+    return named
 
 
 def refuse_unknown(links: Mapping[str, Path], known: Collection[str]) -> None:

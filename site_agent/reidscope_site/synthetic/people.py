@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ from reidscope_site.synthetic.seeds import PersonSeed
 PHOTOS = 2
 LINKS_HEADER = ("patient_id", "photo")
 UNLABELLED = "nowhere"
+_BETWEEN_VISITS = timedelta(days=370)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,8 +37,8 @@ class SyntheticPerson:
         Who.
     known : Particulars
         What the hospital knows.
-    scan : Volume
-        1 mm, RAS+.
+    scans : tuple of Volume
+        One a visit, 1 mm, RAS+; the same head, in another pose.
     photos : tuple of ndarray
         `PHOTOS` pictures, uint8 (256, 256, 3) RGB, of different pose and light; the first is the
         mate.
@@ -46,19 +48,24 @@ class SyntheticPerson:
 
     seed: PersonSeed
     known: Particulars
-    scan: Volume
+    scans: tuple[Volume, ...]
     photos: tuple[NDArray[np.uint8], ...]
     plane: Plane
 
+    @property
+    def scan(self) -> Volume:
+        """The first visit's."""
+        return self.scans[0]
 
-def make_person(seed: PersonSeed) -> SyntheticPerson:
+
+def make_person(seed: PersonSeed, *, visits: int = 1) -> SyntheticPerson:
     """Make a person; the same seed makes the same one. The seed's label is the site's."""
     head = template()
     planes = list(Plane)
     return SyntheticPerson(
         seed=seed,
         known=particulars(seed, site=seed.label or UNLABELLED),
-        scan=scan(seed, head),
+        scans=tuple(scan(seed, head, visit=visit) for visit in range(visits)),
         photos=tuple(photo(seed, head, shot=shot) for shot in range(PHOTOS)),
         plane=planes[int(seed.stream("plane").integers(len(planes)))],
     )
@@ -68,9 +75,12 @@ def write_people(
     folder: Path,
     seeds: Iterable[PersonSeed],
     *,
+    visits: int = 1,
     written: Callable[[PersonSeed], None] | None = None,
 ) -> int:
     """Write `dicom/<person>/*.dcm`, `photos/*.png` and `links.csv`.
+
+    Later visits lie in folders of their own, `dicom/<person>/visit-2/*.dcm`, a year apart.
 
     Parameters
     ----------
@@ -78,6 +88,8 @@ def write_people(
         Made if it is not there.
     seeds : iterable of PersonSeed
         Who.
+    visits : int
+        Scans of each.
     written : callable, optional
         Told after every person.
 
@@ -90,7 +102,7 @@ def write_people(
     photos.mkdir(parents=True, exist_ok=True)
     links: list[tuple[str, str]] = []
     for seed in seeds:
-        person = make_person(seed)
+        person = make_person(seed, visits=visits)
         links.append((person.known.patient_id, _write_person(folder, person)))
         if written is not None:
             written(seed)
@@ -102,15 +114,25 @@ def write_people(
 
 def _write_person(folder: Path, person: SyntheticPerson) -> str:
     """Write one person's files and return the mate's file name."""
-    slices = folder / "dicom" / person.known.patient_id
-    slices.mkdir(parents=True, exist_ok=True)
-    files = series(person.scan, person.seed, person.known, plane=person.plane)
-    for number, content in enumerate(files, start=1):
-        (slices / f"IM{number:04d}.dcm").write_bytes(content)
+    for visit in range(len(person.scans)):
+        slices = folder / "dicom" / person.known.patient_id
+        if visit:
+            slices /= f"visit-{visit + 1}"
+        slices.mkdir(parents=True, exist_ok=True)
+        for number, content in enumerate(visit_series(person, visit), start=1):
+            (slices / f"IM{number:04d}.dcm").write_bytes(content)
     names = [f"{person.known.patient_id}-{shot}.png" for shot in range(1, len(person.photos) + 1)]
     for name, picture in zip(names, person.photos, strict=True):
         (folder / "photos" / name).write_bytes(png(picture))
     return names[0]
+
+
+def visit_series(person: SyntheticPerson, visit: int) -> Iterator[bytes]:
+    """DICOM files of one visit: every one has dates and unique identifiers of its own."""
+    known = replace(person.known, scanned=person.known.scanned + visit * _BETWEEN_VISITS)
+    # the label alone changes: identifiers are drawn anew, the head comes out of person.scans
+    seed = person.seed if not visit else replace(person.seed, label=f"{person.seed.label}/{visit}")
+    return series(person.scans[visit], seed, known, plane=person.plane)
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:

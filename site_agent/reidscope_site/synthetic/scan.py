@@ -26,7 +26,7 @@ _SHIFT_MM = 6.0
 _SIZE = 0.03
 
 
-def scan(seed: PersonSeed, head: Template) -> Volume:
+def scan(seed: PersonSeed, head: Template, *, visit: int = 0) -> Volume:
     """Scan a synthetic person: 1 mm, RAS+, whole numbers in [0, 1200].
 
     Parameters
@@ -35,13 +35,15 @@ def scan(seed: PersonSeed, head: Template) -> Volume:
         Who.
     head : Template
         The average head.
+    visit : int
+        Which scan: each has a pose, a coil and noise of its own; the head is the same.
     """
-    return scan_of(displacement(seed, head), seed, head)
+    return scan_of(displacement(seed, head), seed, head, visit=visit)
 
 
-def scan_of(shape: Displacement, seed: PersonSeed, head: Template) -> Volume:
+def scan_of(shape: Displacement, seed: PersonSeed, head: Template, *, visit: int = 0) -> Volume:
     """Scan a head of any shape, in the person's pose and with the person's noise."""
-    shaped = imaged(posed(head, shape, pose(seed)), seed)
+    shaped = imaged(posed(head, shape, pose(seed, visit=visit)), seed, visit=visit)
     # `photo` shows this shape as if its x ran to the person's left; x of RAS+ runs to the right
     voxels = np.ascontiguousarray(shaped[::-1])
     affine = np.eye(4)
@@ -49,9 +51,9 @@ def scan_of(shape: Displacement, seed: PersonSeed, head: Template) -> Volume:
     return Volume(voxels=voxels, spacing_mm=(1.0, 1.0, 1.0), affine=affine)
 
 
-def pose(seed: PersonSeed) -> NDArray[np.float64]:
+def pose(seed: PersonSeed, *, visit: int = 0) -> NDArray[np.float64]:
     """How the person lay: (4, 4), scan indices to head mm; a few degrees, mm and per cent."""
-    draw = seed.stream("pose")
+    draw = seed.stream(_of_visit("pose", visit))
     yaw, pitch, roll = draw.uniform(-_TURN_DEGREES, _TURN_DEGREES, 3)
     return placed(
         turned(yaw=yaw, pitch=pitch, roll=roll) * draw.uniform(1 - _SIZE, 1 + _SIZE),
@@ -96,9 +98,9 @@ def posed(head: Template, shape: Displacement, to_head: NDArray[np.float64]) -> 
     return out
 
 
-def imaged(tissue: Tensor, seed: PersonSeed) -> NDArray[np.float32]:
+def imaged(tissue: Tensor, seed: PersonSeed, *, visit: int = 0) -> NDArray[np.float32]:
     """Gain, an uneven coil and Rician noise; whole numbers."""
-    draw = seed.stream("scanner")
+    draw = seed.stream(_of_visit("scanner", visit))
     coil = torch.from_numpy(draw.normal(size=(1, 1, *_COIL_GRID)).astype(np.float32))
     coil = F.interpolate(
         coil.clamp(-2.5, 2.5), size=tuple(tissue.shape), mode="trilinear", align_corners=True
@@ -108,3 +110,7 @@ def imaged(tissue: Tensor, seed: PersonSeed) -> NDArray[np.float32]:
     magnitude = np.hypot(signal.numpy() + noise[0], noise[1])
     whole: NDArray[np.float32] = np.clip(np.rint(magnitude), 0, BRIGHTEST).astype(np.float32)
     return whole
+
+
+def _of_visit(stream: str, visit: int) -> str:
+    return f"{stream} {visit}" if visit else stream

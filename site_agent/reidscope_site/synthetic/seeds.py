@@ -27,6 +27,8 @@ class Population(StrEnum):
     """People from whom the attacker's public means are taken."""
     PROBE = "probe"
     """Public people on whom the attack is measured beforehand."""
+    REHEARSAL = "rehearsal"
+    """Public people on whom a study is rehearsed: nothing was chosen by looking at them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from reidscope_protocols.cells import JointCells
 from reidscope_protocols.envelope import sign_payload
 from reidscope_protocols.keys import StatementKey
+from reidscope_protocols.recogniser import SFACE, SFACE_AND_DLIB
 
 HERE = Path(__file__).parent
 NOW = "2026-02-01T00:00:00Z"
@@ -46,13 +46,41 @@ TYPES = {
     for name in ("study", "decision", "release", "receipt")
 }
 HEADER = {"issued_at": "2026-01-01T00:00:00Z", "not_after": "2026-12-01T00:00:00Z"}
-ROLES = ("reference-gallery", "calibration", "detector", "recogniser", "template")
+CONSTANTS = {
+    "reference-gallery": f"{0:064x}",
+    "calibration": f"{1:064x}",
+    "detector": SFACE.detector.sha256,
+    "recogniser": SFACE.parts[0].sha256,
+    "template": f"{4:064x}",
+}
+NOWHERE = "not acquired"
 
 
-def study() -> dict[str, Any]:
-    cells = JointCells(anchors=(100, 1000), defacers=("blur", "quickshear"))
+def study(**asked: Any) -> dict[str, Any]:
+    """Write the good study down; `asked` replaces fields of its experiment, and tables follow."""
+    experiment = {
+        "kind": "face-identification",
+        "mate": "photo",
+        "direction": "sample-to-population",
+        "attackers": ["calibrated"],
+        "scan_rule": "first-by-date",
+        "scan_cap": 1,
+        "failed_gate": "not-released",
+        "renders": {"views": 1, "lights": 1, "fusion": "mean", "grey": False},
+        "recogniser": SFACE.model_dump(mode="json"),
+        "anchors": [100, 1000],
+        "arms": ["unmodified", "blur", "quickshear"],
+        "damage_arms": [],
+        "reference_size": 100000,
+        "reference_people": "synthetic people",
+        "gallery_error": [
+            {"gallery_size": 100, "sigma_ppm": 3000},
+            {"gallery_size": 1000, "sigma_ppm": 9000},
+        ],
+        **asked,
+    }
     return {
-        "schema": "reidscope.study/1.0",
+        "schema": "reidscope.study/2.0",
         "audience": ["north", "south"],
         **HEADER,
         "study_id": "faces-1",
@@ -63,33 +91,61 @@ def study() -> dict[str, Any]:
             ("project", "people", "settings", "data", "outputs"), "A sentence."
         ),
         "cohort": {"rule": "everyone-indexed"},
-        "experiment": {
-            "kind": "face-identification",
-            "mate": "photo",
-            "attacker": "calibrated",
-            "scan_rule": "first-by-date",
-            "anchors": [100, 1000],
-            "arms": ["unmodified", "blur", "quickshear"],
-            "reference_size": 100000,
-            "reference_people": "synthetic people",
-            "gallery_error": [
-                {"gallery_size": 100, "sigma_ppm": 3000},
-                {"gallery_size": 1000, "sigma_ppm": 9000},
-            ],
-        },
+        "experiment": experiment,
         "constants": [
-            {"role": role, "sha256": f"{number:064x}", "size_bytes": None if number > 1 else 10}
-            for number, role in enumerate(ROLES)
+            {"role": role, "sha256": sha256, "size_bytes": None if number > 1 else 10}
+            for number, (role, sha256) in enumerate(CONSTANTS.items())
         ],
-        "tables": [
-            {"table": "face-joint", "cells": list(cells.labels), "epsilon_nano": 2000000000}
-        ],
+        "tables": tables(experiment),
         "minimum_declared_people": 20,
         "minimum_sites": 2,
         "opens_at": "2026-01-02T00:00:00Z",
         "closes_at": "2026-11-01T00:00:00Z",
         "ledger_heads": [{"site": "north", "ledger": {"sequence": 1, "head": HASH}}],
     }
+
+
+def tables(experiment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write the tables down that follow, without asking the code under test."""
+    defacers = [arm for arm in experiment["arms"] if arm != "unmodified"]
+    first, *others = experiment["attackers"]
+    columns = [
+        arm if attacker == first else f"{arm}/{attacker}"
+        for arm in defacers
+        for attacker in (first, *(other for other in others if other != first))
+    ]
+    found = ["unmodified=0", *(f"unmodified={size}" for size in experiment["anchors"])]
+    joint = found
+    for column in columns:
+        joint = [f"{label};{column}={said}" for label in joint for said in ("no", "yes")]
+    gates = [""]
+    for arm in defacers:
+        gates = [f"{label};{arm}={said}" for label in gates for said in ("passed", "failed")]
+    damage = ["none", "below 0.1%", "below 1%", "below 5%", "5% or more"]
+    return [
+        {"table": "face-joint", "cells": [*joint, NOWHERE], "epsilon_nano": 1600000000},
+        {
+            "table": "face-gates",
+            "cells": [*(label[1:] for label in gates), NOWHERE],
+            "epsilon_nano": 400000000,
+        },
+        *(
+            {
+                "table": f"face-damage/{arm}",
+                "cells": [*damage, NOWHERE],
+                "epsilon_nano": 200000000,
+            }
+            for arm in experiment["damage_arms"]
+        ),
+    ]
+
+
+def with_two_networks(**changed: str) -> dict[str, Any]:
+    """Ask for two recognisers that are put together; `changed` names a constant otherwise."""
+    said = study(recogniser=SFACE_AND_DLIB.model_dump(mode="json"))
+    second = {"role": "recogniser", "sha256": SFACE_AND_DLIB.sha256s[2], "size_bytes": 10}
+    said["constants"].append({**second, **changed})
+    return said
 
 
 def decision() -> dict[str, Any]:
@@ -140,6 +196,24 @@ def receipt() -> dict[str, Any]:
         "ledger": {"sequence": 1, "head": HASH},
         "counter": 1,
     }
+
+
+def _without(said: dict[str, Any], table: int) -> dict[str, Any]:
+    del said["tables"][table]
+    return said
+
+
+def _constants(kept: slice, *again: int) -> dict[str, Any]:
+    said = study()
+    held = said["constants"]
+    return {**said, "constants": [*held[kept], *(held[place] for place in again)]}
+
+
+def _named(**sha256s: str) -> dict[str, Any]:
+    said = study()
+    for constant in said["constants"]:
+        constant["sha256"] = sha256s.get(constant["role"], constant["sha256"])
+    return said
 
 
 GOOD: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
@@ -208,14 +282,20 @@ FIELDS = (
     ("study", "other-cells", "tables.0.cells", ["a", "b"], "cells that are not the experiment's"),
     ("study", "cells-reordered", "tables.0.cells", study()["tables"][0]["cells"][::-1], "reversed"),
     ("study", "other-table", "tables.0.table", "people", "a table that the experiment has not"),
-    ("study", "two-tables", "tables", study()["tables"] * 2, "the joint table twice"),
+    ("study", "two-tables", "tables", study()["tables"] * 2, "every table twice"),
     ("study", "no-table", "tables", [], "nothing asked"),
     ("study", "time-not-utc", "opens_at", "2026-01-02T00:00:00+14:00", "shown as another time"),
     ("study", "time-without-zone", "opens_at", "2026-01-02T00:00:00", "nobody knows when"),
     ("study", "closes-before-it-opens", "closes_at", "2026-01-01T12:00:00Z", "never open"),
     ("study", "ends-before-it-starts", "not_after", "2025-12-31T00:00:00Z", "never valid"),
-    ("study", "constant-missing", "constants", study()["constants"][:4], "a role without a file"),
-    ("study", "constant-twice", "constants", study()["constants"] * 2, "two files for a role"),
+    ("study", "unknown-attacker", "experiment.attackers", ["clever"], "not one of the words"),
+    ("study", "no-attacker", "experiment.attackers", [], "nobody attacks"),
+    ("study", "unknown-mate", "experiment.mate", "fingerprint", "not one of the words"),
+    ("study", "unknown-direction", "experiment.direction", "sideways", "not one of the words"),
+    ("study", "cap-of-none", "experiment.scan_cap", 0, "no scan of anybody"),
+    ("study", "cap-of-many", "experiment.scan_cap", 11, "more scans than an agent reads"),
+    ("study", "views-of-none", "experiment.renders.views", 2, "no such set of cameras"),
+    ("study", "other-schema-one", "schema", "reidscope.study/1.0", "what sites once approved"),
     ("study", "more-sites-than-asked", "minimum_sites", 3, "can never be reached"),
     ("study", "site-twice", "audience", ["north", "north"], "a site twice"),
     ("study", "site-with-escape", "audience", ["north", "\x1b[2K"], "a name that moves a cursor"),
@@ -239,11 +319,93 @@ FIELDS = (
 )
 
 
+BEST = {"views": 3, "lights": 1, "fusion": "best", "grey": False}
+MORE_GOOD: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("second-scan", study(mate="second-scan"), "no site has photos"),
+    ("two-attackers", study(attackers=["calibrated", "repairing"]), "a bit more a defacer"),
+    ("damage", study(damage_arms=["blur"]), "a table of its own"),
+    ("most-exposed", study(scan_rule="most-exposed", scan_cap=3), "the first three scans"),
+    ("gallery-of-scans", study(direction="population-to-sample"), "photos search scans"),
+    ("best-of-renders", study(renders=BEST), "the render that fits best counts"),
+    ("gates-ignored", study(failed_gate="released"), "defacers as they come"),
+    ("two-networks", with_two_networks(), "two recognisers put together"),
+    (
+        "unmodified-alone",
+        {
+            **study(arms=["unmodified"]),
+            "tables": tables(study(arms=["unmodified"])["experiment"])[:1],
+        },
+        "no defacer, no gates",
+    ),
+)
+
+_TABLES = "tables must be the experiment's own"
+_DAMAGE = "damage_arms must be different defacers"
+_CAP = "a cap of several scans goes with most-exposed"
+_BEST = "best-of fusion is for scans that search photos"
+_ROLES = "each constant's role but the recogniser's must appear exactly once"
+_NETWORKS = "the recogniser's networks must be its declaration's"
+RULES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+    (
+        "repairing-first",
+        study(attackers=["repairing", "calibrated"]),
+        "nobody reads the scans as they are",
+        "the first attacker must be one who takes scans as they are",
+    ),
+    ("attacker-twice", study(attackers=["raw", "raw"]), "twice", "attackers must be different"),
+    ("damage-of-unknown-arm", study(damage_arms=["mystery"]), "no such defacer", _DAMAGE),
+    ("damage-of-unmodified", study(damage_arms=["unmodified"]), "no defacer", _DAMAGE),
+    ("damage-twice", study(damage_arms=["blur", "blur"]), "charged twice", _DAMAGE),
+    ("most-exposed-without-cap", study(scan_rule="most-exposed"), "of how many?", _CAP),
+    ("cap-without-most-exposed", study(scan_cap=3), "a cap on one scan", _CAP),
+    (
+        "most-exposed-second-scan",
+        study(mate="second-scan", scan_rule="most-exposed", scan_cap=2),
+        "a scan would search itself",
+        "most-exposed needs photos as mates",
+    ),
+    ("best-second-scan", study(mate="second-scan", renders=BEST), "which of both?", _BEST),
+    ("best-reversed", study(direction="population-to-sample", renders=BEST), "which?", _BEST),
+    ("gates-missing", _without(study(), 1), "a defacer that always fails looks safe", _TABLES),
+    ("damage-missing", _without(study(damage_arms=["blur"]), 2), "not asked for", _TABLES),
+    (
+        "damage-unasked",
+        {**study(), "tables": study(damage_arms=["blur"])["tables"]},
+        "a table that the experiment does not name",
+        _TABLES,
+    ),
+    ("tables-reordered", {**study(), "tables": study()["tables"][::-1]}, "gates first", _TABLES),
+    (
+        "attacker-without-column",
+        {**study(attackers=["calibrated", "raw"]), "tables": study()["tables"]},
+        "an attacker whom no cell names",
+        _TABLES,
+    ),
+    ("constant-missing", _constants(slice(0, 4)), "a role without a file", _ROLES),
+    ("constant-twice", _constants(slice(0, 5), 0), "two galleries", _ROLES),
+    ("recogniser-missing", _constants(slice(0, 3), 4), "no network", _NETWORKS),
+    ("recogniser-twice", _constants(slice(0, 5), 3), "one network twice", _NETWORKS),
+    ("other-recogniser", _named(recogniser="f" * 64), "another network", _NETWORKS),
+    ("other-second-network", with_two_networks(sha256="f" * 64), "another network", _NETWORKS),
+    (
+        "other-detector",
+        _named(detector="f" * 64),
+        "another detector than the recogniser was calibrated with",
+        "the detector must be the recogniser declaration's",
+    ),
+)
+
+
 def main() -> None:
     for kind, (make, key, _) in GOOD.items():
         put(f"{kind}_good", kind, signed(make(), kind, key), "as it should be", None)
     for kind, name, path, value, why in FIELDS:
         put(f"{kind}_bad_{name}", kind, bent(kind, path, value), why, "MalformedError")
+    for name, said, why in MORE_GOOD:
+        put(f"study_{name}_good", "study", signed(said, "study", "study"), why, None)
+    for name, said, why, says in RULES:
+        envelope = signed(said, "study", "study")
+        put(f"study_bad_{name}", "study", envelope, why, "MalformedError", says=says)
     _envelopes()
     _voices()
     _times()

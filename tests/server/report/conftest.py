@@ -15,20 +15,13 @@ import pytest
 
 from reidscope_protocols.cells import JointCells
 from reidscope_protocols.envelope import Opened, open_envelope, peek_payload, sign, sign_payload
+from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
-from reidscope_protocols.privacy import NANO
+from reidscope_protocols.privacy import NANO, PrivacyLoss
+from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.report import Report
 from reidscope_protocols.statements import Decision, LedgerHead, Release, ReleasedTable
-from reidscope_protocols.study import (
-    JOINT_TABLE,
-    Cohort,
-    Constant,
-    FaceExperiment,
-    FiveSafes,
-    GalleryError,
-    Study,
-    TableRequest,
-)
+from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
 from reidscope_protocols.vocabulary import ConstantRole, DecisionReason, KeyRole, Verdict
 from reidscope_server.report.build import build_report
 from reidscope_server.report.write import write_report
@@ -37,16 +30,24 @@ NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 CELLS = JointCells(anchors=(100, 1000), defacers=("blur", "quickshear"))
 SITES = ("east", "north", "west")
 NOTICE = "one account holds every role here"
+SHA256 = {
+    ConstantRole.DETECTOR: SFACE.detector.sha256,
+    ConstantRole.RECOGNISER: SFACE.parts[0].sha256,
+}
 
 
 @dataclass(kw_only=True)
 class Consortium:
-    """Three sites and a coordinator in memory; change what you like before `report`."""
+    """Three sites and a coordinator in memory; change what you like before `report`.
+
+    `asked` replaces fields of the experiment.
+    """
 
     title: str = "How exposed are our faces?"
     population: str = "synthetic people"
     study_id: str = "demo"
     epsilon_nano: int = 2 * NANO
+    asked: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, StatementKey] = field(
         default_factory=lambda: {
             name: StatementKey.generate() for name in ("study", "coordinator", *SITES)
@@ -67,6 +68,20 @@ class Consortium:
         )
 
     def study(self) -> Opened[Study]:
+        experiment = FaceExperiment(
+            **{
+                "recogniser": SFACE,
+                "anchors": CELLS.anchors,
+                "arms": ("unmodified", *CELLS.defacers),
+                "reference_size": 10_000,
+                "reference_people": "synthetic adults",
+                "gallery_error": (
+                    GalleryError(gallery_size=100, sigma_ppm=1500),
+                    GalleryError(gallery_size=1000, sigma_ppm=5200),
+                ),
+                **self.asked,
+            }
+        )
         study = Study.model_validate(
             {
                 "audience": (*SITES, "silent"),
@@ -80,25 +95,16 @@ class Consortium:
                     project="p", people="p", settings="s", data="d", outputs="o"
                 ),
                 "cohort": Cohort(),
-                "experiment": FaceExperiment(
-                    anchors=CELLS.anchors,
-                    arms=("unmodified", *CELLS.defacers),
-                    reference_size=10_000,
-                    reference_people="synthetic adults",
-                    gallery_error=(
-                        GalleryError(gallery_size=100, sigma_ppm=1500),
-                        GalleryError(gallery_size=1000, sigma_ppm=5200),
-                    ),
-                ),
+                "experiment": experiment,
                 "constants": tuple(
-                    Constant(role=r, sha256=hashlib.sha256(r.encode()).hexdigest(), size_bytes=1)
-                    for r in ConstantRole
+                    Constant(
+                        role=role,
+                        sha256=SHA256.get(role, hashlib.sha256(role.encode()).hexdigest()),
+                        size_bytes=1,
+                    )
+                    for role in ConstantRole
                 ),
-                "tables": (
-                    TableRequest(
-                        table=JOINT_TABLE, cells=CELLS.labels, epsilon_nano=self.epsilon_nano
-                    ),
-                ),
+                "tables": priced(experiment, PrivacyLoss(self.epsilon_nano)),
                 "minimum_declared_people": 1,
                 "minimum_sites": 2,
                 "opens_at": NOW,
@@ -110,21 +116,21 @@ class Consortium:
 
     def release(self, site: str, study: Opened[Study], **changed: Any) -> Opened[Release]:
         place = SITES.index(site)
-        counts = [(7 * i * (place + 2)) % 23 - 2 for i in range(len(CELLS))]
         release = Release(
             audience=("coordinator",),
             issued_at=NOW + timedelta(hours=1),
             not_after=NOW + timedelta(days=30),
             study_sha256=study.sha256,
             site=site,
-            tables=(
+            tables=tuple(
                 ReleasedTable(
-                    table=JOINT_TABLE,
-                    counts=tuple(counts),
-                    epsilon_nano=self.epsilon_nano,
+                    table=asked.table,
+                    counts=tuple((7 * i * (place + 2)) % 23 - 2 for i in range(len(asked.cells))),
+                    epsilon_nano=asked.epsilon_nano,
                     mechanism="discrete-laplace",
-                    scale="0.5",
-                ),
+                    scale=repr(NANO / asked.epsilon_nano),
+                )
+                for asked in study.statement.tables
             ),
             declared_people=84,
             ledger=LedgerHead(sequence=1, head="0" * 64),
@@ -203,5 +209,12 @@ def written(
 
 @pytest.fixture
 def folder(tmp_path: Path, written: Path) -> Path:
-    """A copy that a test may change."""
-    return shutil.copytree(written, tmp_path / "report")
+    """A copy that a test may change; without the figures' files, which take long to draw again."""
+    without = shutil.ignore_patterns("figures")
+    return shutil.copytree(written, tmp_path / "report", ignore=without)
+
+
+@pytest.fixture
+def whole(tmp_path: Path, written: Path) -> Path:
+    """A copy with everything."""
+    return shutil.copytree(written, tmp_path / "whole")

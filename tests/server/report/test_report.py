@@ -18,6 +18,7 @@ from reidscope_protocols.cells import JointCells
 from reidscope_protocols.envelope import peek_payload, sign
 from reidscope_protocols.errors import InvariantError, NotReadyError
 from reidscope_protocols.report import Report
+from reidscope_protocols.side_tables import DAMAGE_CLASSES, SERIOUS_DAMAGE
 from reidscope_protocols.vocabulary import Verdict
 from reidscope_server.report.build import build_report
 from reidscope_server.report.page import page, points, suspicion
@@ -50,7 +51,7 @@ class Resources(HTMLParser):
 
 def test_report_json_has_the_keys_that_checks_rely_on(folder: Path) -> None:
     said = json.loads((folder / "report.json").read_bytes())
-    assert said["schema"] == "reidscope.report/1"
+    assert said["schema"] == "reidscope.report/2"
     assert said["study"].keys() >= {"id", "title", "sha256"}
     assert said["sites"][0].keys() >= {"site", "status", "subjects", "epsilon"}
     assert said["sites"][0]["subjects"].keys() == {"estimate", "low", "high"}
@@ -64,6 +65,10 @@ def test_report_json_has_the_keys_that_checks_rely_on(folder: Path) -> None:
     assert said["identification"][0].keys() >= {"rank", "rate", "basis"}
     assert said["acquired"][0].keys() >= interval | {"rate"}
     assert said["comparisons"][0].keys() >= interval | {"arm", "against", "gallery_size"}
+    assert said["comparisons"][0]["attacker"] == "calibrated"
+    assert [row["arm"] for row in said["failed_gates"]] == list(CELLS.defacers)
+    assert said["study"].keys() >= {"mate", "direction", "scan_rule", "failed_gate", "renders"}
+    assert (said["study"]["recogniser"], said["study"]["chance_percent"]) == ("sface", 1.0)
     assert "difference" in said["comparisons"][0]
     assert said["privacy"] == said["privacy"] | {
         "mechanism": "discrete Laplace (OpenDP)",
@@ -113,20 +118,29 @@ def test_report_json_is_exactly_what_was_signed(folder: Path) -> None:
     assert (folder / "report.json").read_bytes() == peek_payload(signed)
 
 
-def test_the_folder_is_whole_and_readable_by_all(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()}
-    assert names == {
+def test_the_folder_is_whole_and_readable_by_all(whole: Path) -> None:
+    files = {str(path.relative_to(whole)): path for path in whole.rglob("*") if path.is_file()}
+    assert set(files) == {
         "report.json",
         "report.dsse.json",
         "index.html",
+        "methods.txt",
+        "ro-crate-metadata.json",
         "identification.csv",
         "after_any.csv",
         "by_site.csv",
         "comparisons.csv",
+        "failed_gates.csv",
+        "damage.csv",
         "tables.csv",
         "sites.csv",
+        *(
+            f"figures/{name}.{kind}"
+            for name in ("rates", "effects", "risk", "gates", "forest", "counts")
+            for kind in ("svg", "png")
+        ),
     }
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o644}
 
 
 def test_another_reports_envelope_is_not_written(
@@ -138,19 +152,32 @@ def test_another_reports_envelope_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["identification", "comparisons", "by_site"])
+@pytest.mark.parametrize("name", ["identification", "comparisons", "by_site", "failed_gates"])
 def test_a_sheet_says_what_the_json_says(folder: Path, name: str) -> None:
     said = json.loads((folder / "report.json").read_bytes())[name]
     rows = list(csv.DictReader(io.StringIO((folder / f"{name}.csv").read_text())))
     assert rows == [{key: str(value) for key, value in row.items()} for row in said]
 
 
+def test_damage_has_a_sheet_of_its_own_with_the_serious_share_last(
+    another: Callable[..., Consortium],
+) -> None:
+    report = another(asked={"damage_arms": ("blur",)}).report()
+    rows = list(csv.DictReader(io.StringIO(sheets(report)["damage.csv"].decode())))
+    assert [(row["arm"], row["brain_lost"]) for row in rows] == [
+        ("blur", lost) for lost in (*DAMAGE_CLASSES, SERIOUS_DAMAGE)
+    ]
+    assert [float(row["rate"]) for row in rows] == [row.rate for row in report.damage]
+
+
 def test_the_tables_sheet_holds_every_noisy_count(folder: Path) -> None:
-    (table,) = json.loads((folder / "report.json").read_bytes())["tables"]
+    tables = json.loads((folder / "report.json").read_bytes())["tables"]
+    assert [table["table"] for table in tables] == ["face-joint", "face-gates"]
     rows = csv.DictReader(io.StringIO((folder / "tables.csv").read_text()))
-    found = {(row["site"], row["cell"]): int(row["noisy_count"]) for row in rows}
+    found = {(row["table"], row["site"], row["cell"]): int(row["noisy_count"]) for row in rows}
     assert found == {
-        (site, cell): count
+        (table["table"], site, cell): count
+        for table in tables
         for site, counts in table["counts"].items()
         for cell, count in zip(table["cells"], counts, strict=True)
     }
@@ -214,25 +241,11 @@ def test_epsilon_in_words_is_the_bound_on_what_a_reader_may_believe() -> None:
     assert (points(-0.504), points(0.001), points(0.012, 1)) == ("\N{MINUS SIGN}50", "0", "+1.2")
 
 
-def test_a_study_without_defacers_has_a_page_too(report: Report) -> None:
-    """Built by hand: no comparison to draw, one arm."""
-    bare = report.model_copy(
-        update={
-            "comparisons": (),
-            "identification": report.identification[:1],
-            "tables": (
-                report.tables[0].model_copy(
-                    update={
-                        "cells": JointCells(anchors=(100,), defacers=()).labels,
-                        "counts": dict.fromkeys(SITES, (3, 80, 1)),
-                    }
-                ),
-            ),
-        }
-    )
-    text = page(bare)
+def test_a_study_without_defacers_has_a_page_too(another: Callable[..., Consortium]) -> None:
+    text = page(another(asked={"arms": ("unmodified",)}).report())
     assert text.count("<svg") == 3
-    assert "What each defacer changes" not in text
+    for absent in ("What each defacer changes", "Risk against damage", "gates"):
+        assert absent not in text.split("</style>")[1].split("Check it yourself")[0]
 
 
 def test_sheets_are_a_function_of_the_report(report: Report) -> None:

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread, imsave
 
 from reidscope_protocols.errors import (
     BadSignatureError,
@@ -25,6 +27,7 @@ from reidscope_protocols.keys import KeyRing, StatementKey
 from reidscope_protocols.privacy import NANO
 from reidscope_protocols.report import Report
 from reidscope_protocols.vocabulary import KeyRole
+from reidscope_server.report.figures import sketches
 from reidscope_server.report.verify import Verified, verify_report
 
 Consortium = Any  # the fixture's class, in conftest.py
@@ -42,7 +45,8 @@ def test_an_honest_report_is_verified_from_any_of_its_names(
 ) -> None:
     result = verified(folder / name)
     assert result.report == report
-    assert (result.releases, result.decisions, result.page) == (3, 1, "same bytes")
+    assert (result.releases, result.decisions) == (3, 1)
+    assert (result.page, result.figures) == ("same bytes", "not there")
     assert result.sha256 == hashlib.sha256((folder / "report.json").read_bytes()).hexdigest()
     assert not any(key.pinned for key in result.keys)
     assert len(result.keys) == 5
@@ -197,11 +201,11 @@ def test_another_studys_releases_are_noticed(
         verified(consortium.forge(folder, swap))
 
 
-def test_a_release_that_overspent_is_noticed(
-    folder: Path, consortium: Consortium, another: Callable[..., Consortium]
-) -> None:
+def test_a_release_that_overspent_is_noticed(folder: Path, consortium: Consortium) -> None:
     study = consortium.study()
-    dear = another(epsilon_nano=3 * NANO).release("east", study)
+    joint, gates = consortium.release("east", study).statement.tables
+    dearer = {"epsilon_nano": 3 * NANO, "scale": repr(1 / 3)}
+    dear = consortium.release("east", study, tables=(joint.model_copy(update=dearer), gates))
 
     def swap(said: dict[str, Any]) -> None:
         said["evidence"]["releases"][0] = dear.envelope.decode()
@@ -216,6 +220,8 @@ def test_a_release_that_overspent_is_noticed(
         ("report.json", b'"rank":1', b'"rank":2'),
         ("identification.csv", b"0.", b"1."),
         ("tables.csv", b"east", b"west"),
+        ("failed_gates.csv", b"0.", b"1."),
+        ("methods.txt", b"sites released", b"hospitals released"),
         ("index.html", b"% of people", b"0% of people"),
         ("index.html", b"</main>", b"<script>x</script></main>"),
     ],
@@ -240,13 +246,77 @@ def test_a_drawing_that_differs_in_a_digit_is_told_from_one_of_the_same_bytes(
     assert verified(folder).page == "same words"
 
 
-def test_a_page_of_other_versions_is_not_compared(
+@pytest.mark.slow
+def test_figures_are_drawn_again_with_the_page_and_the_crate_names_their_bytes(
+    whole: Path, report: Report
+) -> None:
+    result = verified(whole)
+    assert (result.page, result.figures) == ("same bytes", "same bytes")
+    assert result.estimates == sum(
+        len(rows)
+        for rows in (
+            report.identification,
+            report.after_any,
+            report.by_site,
+            report.acquired,
+            report.comparisons,
+            report.failed_gates,
+            report.damage,
+            [site for site in report.sites if site.subjects],
+        )
+    )
+    crate = whole / "ro-crate-metadata.json"
+    crate.write_text(crate.read_text().replace("CC-BY-4.0", "CC-BY-3.0"))
+    with pytest.raises(MalformedError, match="ro-crate"):
+        verified(whole)
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_figure_that_shows_something_else_is_noticed(
+    whole: Path, another: Callable[..., Consortium], kind: str
+) -> None:
+    for other in (whole / "figures").iterdir():
+        if other.suffix != f".{kind}":
+            other.unlink()
+    (whole / "ro-crate-metadata.json").unlink()
+    arms = ("unmodified", "facemask", "quickshear")
+    stranger = sketches(another(asked={"arms": arms}).report())["gates"]
+    forged = {"svg": stranger.svg().encode(), "png": stranger.png()}[kind]
+    (whole / "figures" / f"gates.{kind}").write_bytes(forged)
+    with pytest.raises(MalformedError, match=f"gates.{kind}"):
+        verified(whole)
+
+
+def test_a_figure_that_is_no_picture_is_noticed(whole: Path) -> None:
+    for other in (whole / "figures").iterdir():
+        if other.name != "gates.png":
+            other.unlink()
+    (whole / "figures" / "gates.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    with pytest.raises(MalformedError, match=r"gates\.png"):
+        verified(whole)
+
+
+def test_a_picture_that_differs_by_a_shade_shows_the_same(whole: Path) -> None:
+    path = whole / "figures" / "gates.png"
+    for other in (whole / "figures").iterdir():
+        if other != path:
+            other.unlink()
+    picture = np.round(imread(path) * 255).astype(np.uint8)
+    imsave(path, np.minimum(picture, 252))
+    assert verified(whole).figures == "same words and pictures"
+
+
+@pytest.mark.slow
+def test_pages_and_figures_of_other_versions_are_not_compared(
     tmp_path: Path, consortium: Consortium, report: Report
 ) -> None:
     old = report.model_copy(update={"versions": {**report.versions, "matplotlib": "3.0"}})
     folder = consortium.write(tmp_path / "old", old)
     (folder / "index.html").write_text("an older page")
-    assert verified(folder).page == "drawn by other versions"
+    (folder / "figures" / "gates.png").write_bytes(b"an older picture")
+    (folder / "ro-crate-metadata.json").unlink()
+    result = verified(folder)
+    assert (result.page, result.figures) == ("drawn by other versions",) * 2
 
 
 def test_a_folder_without_a_signed_report_is_the_readers_mistake(tmp_path: Path) -> None:

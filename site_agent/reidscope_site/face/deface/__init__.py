@@ -1,1 +1,4 @@
-"""Defacers, one a module: each has a `NAME` and `apply(volume, registration) -> Volume`."""
+"""Defacers, one a module: each has an `INTENT`, and a `NAME` and `apply(volume, registration)`.
+
+A module of several arms has a tuple `ARMS` of (name, apply) instead of the latter two.
+"""

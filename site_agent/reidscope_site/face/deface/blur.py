@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from reidscope_site.face.intent import Intent
 from reidscope_site.face.regions import face, guarded_brain, in_scan
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reidscope_site.face.volume import Volume
 
 NAME = "blur"
+INTENT = Intent.KEPT
 SIGMA_MM = 6.0
 _FEATHER_MM = 2.0
 _REACH = 3.0

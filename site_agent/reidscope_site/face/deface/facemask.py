@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reidscope_site.face.intent import Intent
 from reidscope_site.face.regions import face, guarded_brain, in_scan
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from reidscope_site.face.volume import Volume
 
 NAME = "facemask"
+INTENT = Intent.REMOVED
 
 
 def apply(volume: Volume, registration: Registration) -> Volume:

@@ -1,6 +1,6 @@
 """Quickshear (Schimke and Hale, 2011): a plane cuts the face away, clear of the brain.
 
-The method is the `quickshear` package's; the brain is the registered average head's with a margin,
+The method and its 10 mm are the `quickshear` package's; the brain is the registered average head's,
 not a skull-stripping: enough to place a plane, not a brain mask to publish.
 """
 
@@ -14,20 +14,23 @@ import nibabel
 import numpy as np
 import quickshear
 
-from reidscope_site.face.regions import guarded_brain, in_scan
+from reidscope_site.face.intent import Intent
+from reidscope_site.face.regions import brain, in_scan
 
 if TYPE_CHECKING:
     from reidscope_site.face.register import Registration
     from reidscope_site.face.volume import Volume
 
 NAME = "quickshear"
+INTENT = Intent.REMOVED
 BUFFER_MM = 10
+"""From the brain: the method's default. Its plane is straight: with more, faces stay."""
 
 
 def apply(volume: Volume, registration: Registration) -> Volume:
     """Shear the face off a 1 mm scan; where no plane can be placed it comes back as it was."""
-    brain = in_scan(guarded_brain(), registration, volume.voxels.shape)
-    if not brain.any():
+    inside = in_scan(brain(), registration, volume.voxels.shape)
+    if not inside.any():
         return volume
     try:
         with warnings.catch_warnings():
@@ -35,7 +38,7 @@ def apply(volume: Volume, registration: Registration) -> Volume:
             warnings.simplefilter("ignore", DeprecationWarning)
             sheared = quickshear.quickshear(
                 nibabel.Nifti1Image(volume.voxels, volume.affine),
-                nibabel.Nifti1Image(brain.astype(np.uint8), volume.affine),
+                nibabel.Nifti1Image(inside.astype(np.uint8), volume.affine),
                 buff=BUFFER_MM,
             )
     except IndexError:  # the package's own, where a sliver of brain has no convex hull

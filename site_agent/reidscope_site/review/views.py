@@ -1,0 +1,186 @@
+"""Photo and scans of one person become the views of a sheet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from reidscope_protocols.errors import DeidError, InputError
+from reidscope_protocols.vocabulary import UNMODIFIED
+from reidscope_site.face import gates
+from reidscope_site.face.describe import ACCEPTED_NCC, grey
+from reidscope_site.face.detect import fit
+from reidscope_site.face.intent import Intent
+from reidscope_site.face.photo import looked_at, read_photo
+from reidscope_site.face.register import register
+from reidscope_site.face.skin import face_picture
+from reidscope_site.face.volume import isotropic
+from reidscope_site.review.looking import jpeg
+from reidscope_site.review.sheet import ArmView, Flag, PhotoView, ScanView, Sheet
+from reidscope_site.sources.facts import MALFORMED
+from reidscope_site.sources.reading import read_scan
+
+if TYPE_CHECKING:
+    from reidscope_site.face.arms import Arm
+    from reidscope_site.face.register import Registration
+    from reidscope_site.face.volume import Volume
+    from reidscope_site.review.looking import Job, Looker
+    from reidscope_site.snapshot import Person, PhotoBox
+
+_NO_MEMORY = -4  # OpenCV's StsNoMem
+
+
+def sheet_of(job: Job, looker: Looker, work: Path) -> Sheet:
+    """Look at one person.
+
+    Parameters
+    ----------
+    job : Job
+        The person.
+    looker : Looker
+        What is looked with.
+    work : Path
+        An empty folder for de-identified copies; the caller removes it.
+
+    Privacy
+    -------
+    A function of one person and public constants. Holds pictures of the person's face.
+    """
+    flags: list[Flag] = []
+    photo = _photo(job.person, looker, flags)
+    return Sheet(
+        person=job.name,
+        asked=job.asked,
+        photo=photo,
+        scans=tuple(_scans(job.person, looker, work, flags)),
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def _photo(person: Person, looker: Looker, flags: list[Flag]) -> PhotoView | None:
+    if person.photo is None:
+        if not looker.room.second_is_mate:
+            flags.append(Flag.NO_PHOTO)
+        return None
+    photo, box = read_photo(person.photo), person.photo_box
+    if photo is None:
+        flags.append(Flag.UNREADABLE_PHOTO)
+        return None
+    seen = looked_at(photo, box)
+    picture = grey(seen) if looker.room.grey else seen
+    declared = looker.room.declared
+    score = declared.photo_min_score if box is None else declared.scan_min_score
+    faces = looker.detector.faces(picture, min_score=score)
+    height, width = photo.shape[:2]
+    if box is not None:
+        flags += [Flag.MARKED] if faces else [Flag.MARKED, Flag.NO_FACE_IN_MARK]
+    elif len(faces) != 1:
+        flags.append(Flag.SEVERAL_FACES if faces else Flag.NO_FACE)
+    scale = width / seen.shape[1]
+    return PhotoView(
+        width=width,
+        height=height,
+        picture=jpeg(fit(photo)),
+        faces=tuple(_scaled(face.box, scale) for face in faces) if box is None else (),
+        marked=box,
+    )
+
+
+def _scaled(box: tuple[float, float, float, float], scale: float) -> PhotoBox:
+    left, top, right, bottom = (round(scale * corner) for corner in box)
+    return left, top, right, bottom
+
+
+def _scans(person: Person, looker: Looker, work: Path, flags: list[Flag]) -> Iterator[ScanView]:
+    room, count = looker.room, len(person.scans)
+    for number, scan in enumerate(person.scans):
+        mate = number == 1 and room.second_is_mate
+        if number >= room.attacked and not mate:
+            break
+        why = (
+            "the one with a name on it, by the person's own dates"
+            if mate
+            else "the first by the person's own dates"
+            if room.attacked == 1
+            else f"one of the first {room.attacked} by the person's own dates"
+        )
+        chosen = f"scan {number + 1} of {count}: {why}; {len(scan.files)} files, {scan.kind}"
+        folder = work / str(number)
+        folder.mkdir()
+        try:
+            volume = read_scan(scan, key=looker.key, work=folder)
+            yield _scan(volume, looker.arms[:1] if mate else looker.arms, looker, chosen, flags)
+        except (DeidError, InputError) as error:
+            flags.append(Flag.UNREADABLE_SCAN)
+            # Safety: these errors name a reason out of a public list, never a value.
+            yield ScanView(chosen=chosen, measured=error.problem.got, arms=())
+        except MALFORMED:
+            flags.append(Flag.UNREADABLE_SCAN)
+            yield ScanView(chosen=chosen, measured="not of the shape that DICOM gives", arms=())
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scan(
+    volume: Volume, arms: tuple[Arm, ...], looker: Looker, chosen: str, flags: list[Flag]
+) -> ScanView:
+    sides = " x ".join(f"{side}" for side in volume.voxels.shape)
+    steps = " x ".join(f"{step:.2f}" for step in volume.spacing_mm)
+    grid = isotropic(volume)
+    registration = register(grid)
+    believed = registration.ncc >= ACCEPTED_NCC
+    if not believed:
+        flags.append(Flag.NOT_REGISTERED)
+    plain = face_picture(grid, registration)
+    least = looker.room.declared.scan_min_score
+    if plain is None or not looker.detector.faces(plain, min_score=least):
+        flags.append(Flag.NO_FACE_IN_SCAN)
+    return ScanView(
+        chosen=f"{chosen}, {sides} voxels of {steps} mm",
+        measured=f"similarity to the average head {registration.ncc:.2f}"
+        f" ({'believed' if believed else 'not believed'} from {ACCEPTED_NCC})",
+        arms=(
+            ArmView(arm=UNMODIFIED, picture="" if plain is None else jpeg(plain), failed=()),
+            *(_arm(grid, registration, arm, flags) for arm in (arms[1:] if believed else ())),
+        ),
+    )
+
+
+def _arm(grid: Volume, registration: Registration, arm: Arm, flags: list[Flag]) -> ArmView:
+    try:
+        after = arm.apply(grid, registration)
+        found = gates.check(grid, after, registration, intent=arm.intent)
+        picture = face_picture(after, registration)
+    except (DeidError, InputError, *MALFORMED):
+        flags.append(Flag.NO_DEFACED_SCAN)
+        return ArmView(arm=arm.name, picture="", failed=("left no defaced scan",))
+    except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from None
+        flags.append(Flag.NO_DEFACED_SCAN)
+        return ArmView(arm=arm.name, picture="", failed=("left no defaced scan",))
+    failed = tuple(_failed(found))
+    comparison = arm.intent is Intent.KEPT
+    if failed and not comparison:
+        flags.append(Flag.GATE_FAILED)
+    return ArmView(
+        arm=arm.name,
+        picture="" if picture is None else jpeg(picture),
+        failed=failed,
+        comparison=comparison,
+    )
+
+
+def _failed(found: gates.Gates) -> Iterator[str]:
+    if not found.registered:
+        yield f"registration (similarity {found.ncc:.2f}, size {found.size:.2f})"
+    if not found.face_there:
+        yield f"no face was there (on {found.seen:.0%} of the rays)"
+    if not found.face_gone:
+        yield f"face not gone ({found.skin_left:.0%} of the skin left)"
+    if not found.brain_whole:
+        yield f"brain changed ({found.brain_changed:.2%})"

@@ -1,0 +1,201 @@
+"""A BIDS dataset: participants are people, sessions their dates, `anat` their heads.
+
+    sub-01/[ses-baseline/]anat/sub-01_ses-baseline_T1w.nii.gz
+
+A participant is known by the label, `sub-01`. When a file was acquired is what `*_scans.tsv` says;
+where it does not say so for every one of a participant's files, sessions count in the order of
+their labels. Sidecars, `participants.tsv` and everything else are not read.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from reidscope_protocols.errors import InputError
+from reidscope_site.face.geometry import SeriesProblem
+from reidscope_site.sources.facts import patient_identity
+from reidscope_site.sources.finder import Finding
+from reidscope_site.sources.header_index import FoundFile, HeaderIndex
+from reidscope_site.sources.listing import Listing, Progress, ScanSeries
+from reidscope_site.sources.nifti import find_head_in_nifti
+
+SUFFIXES = ("T1w", "T2w", "FLAIR")
+_IMAGE = re.compile(rf"(?P<entities>.+)_(?P<suffix>{'|'.join(SUFFIXES)})\.nii(\.gz)?")
+_PHASES = frozenset({"part-phase", "part-real", "part-imag"})
+_LARGEST_TABLE = 16 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    path: Path
+    session: str
+    suffix: str
+    entities: frozenset[str]
+
+
+def list_bids(
+    root: Path, *, index: HeaderIndex | None = None, progress: Progress | None = None
+) -> Listing:
+    """List every anatomical image of every participant.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset. Links are followed inside it alone, as git-annex lays them.
+    index : HeaderIndex, optional
+        What earlier runs read.
+    progress : callable, optional
+        Called with participants done and participants in all.
+
+    Raises
+    ------
+    InputError
+        No participant has an anatomical image: the folder is no BIDS dataset, or has no `anat`.
+
+    Privacy
+    -------
+    Labels may be the site's own IDs: they stay in memory.
+    """
+    participants = sorted(_folders(root, "sub-"))
+    series: dict[str, tuple[ScanSeries, ...]] = {}
+    skipped = 0
+    for number, participant in enumerate(participants, start=1):
+        inside, outside = _images(participant, root.resolve())
+        skipped += outside
+        if inside:
+            name = patient_identity(participant.name)
+            series[name] = tuple(_series(participant, inside, index))
+        if progress:
+            progress(number, len(participants))
+    if not series:
+        raise InputError(
+            "BIDS dataset",
+            got=f"{len(participants)} folders of participants, none with an anatomical image",
+            expected="sub-*/[ses-*/]anat/*_T1w.nii.gz, or T2w, or FLAIR",
+            do="correct `bids` in site.toml",
+        )
+    return Listing(series=series, skipped=skipped)
+
+
+def _folders(folder: Path, prefix: str) -> Iterator[Path]:
+    try:
+        found = list(folder.iterdir())
+    except OSError:
+        return
+    yield from (each for each in found if each.name.startswith(prefix) and each.is_dir())
+
+
+def _images(participant: Path, root: Path) -> tuple[list[_Image], int]:
+    """Anatomical images of a participant, and how many lie outside the dataset or nowhere."""
+    found, outside = [], 0
+    places = [participant, *sorted(_folders(participant, "ses-"))]
+    for place in places:
+        session = "" if place == participant else place.name
+        for path in sorted((place / "anat").glob("*.nii*")):
+            match = _IMAGE.fullmatch(path.name)
+            if match is None:
+                continue
+            real = path.resolve()
+            if root not in real.parents or not real.is_file():
+                outside += 1
+                continue
+            entities = frozenset(match["entities"].split("_"))
+            found.append(
+                _Image(path=path, session=session, suffix=match["suffix"], entities=entities)
+            )
+    return found, outside
+
+
+def _series(
+    participant: Path, images: Sequence[_Image], index: HeaderIndex | None
+) -> Iterator[ScanSeries]:
+    dates = _dates(participant, images)
+    listed = [
+        ScanSeries(
+            kind="nifti",
+            series_uid=str(image.path.relative_to(participant)),
+            session=dates[image.session],
+            taken=dates[image.session],
+            files=(image.path,),
+            problem=finding.problem,
+            preference=finding.preference,
+        )
+        for image in images
+        for finding in (_finding(image, index),)
+    ]
+    yield from sorted(listed, key=lambda one: (one.taken, one.series_uid))
+
+
+def _dates(participant: Path, images: Sequence[_Image]) -> Mapping[str, str]:
+    """Give the date of every session, or its place in their order where one has no date."""
+    sessions = sorted({image.session for image in images}, key=_in_order)
+    told = {}
+    for session in sessions:
+        acquired = _acquired(participant / session, participant.name, session)
+        dates = [acquired.get(image.path.name, "") for image in images if image.session == session]
+        told[session] = min((date for date in dates if date), default="")
+    if all(told.values()):
+        return told
+    return {session: f"session {number:06d}" for number, session in enumerate(sessions, start=1)}
+
+
+def _in_order(label: str) -> list[tuple[int, str]]:
+    """Sort key: `ses-2` comes before `ses-10`."""
+    parts = re.findall(r"\d+|\D+", label)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _acquired(place: Path, participant: str, session: str) -> Mapping[str, str]:
+    """Dates by file name, as `*_scans.tsv` tells them; what cannot be read tells nothing."""
+    name = "_".join(part for part in (participant, session, "scans.tsv") if part)
+    path = place / name
+    try:
+        if path.stat().st_size > _LARGEST_TABLE:
+            return {}
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, dialect="excel-tab"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    told = ((row.get("filename") or "", _date(row.get("acq_time") or "")) for row in rows)
+    return {name.rpartition("/")[2]: date for name, date in told if date}
+
+
+def _date(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text.strip()).strftime("%Y%m%d")
+    except ValueError:
+        return ""
+
+
+def _finding(image: _Image, index: HeaderIndex | None) -> Finding:
+    named = _named_problem(image.entities)
+    if named is not None:
+        return Finding(problem=named)
+    if index is None:
+        return find_head_in_nifti(image.path, image.suffix)
+
+    def encoded() -> str:
+        found = find_head_in_nifti(image.path, image.suffix)
+        index.read += 1
+        return json.dumps([found.problem, found.preference])
+
+    state = image.path.stat()
+    stamp = FoundFile(path=str(image.path), size=state.st_size, mtime_ns=state.st_mtime_ns)
+    problem, preference = json.loads(index.finding("nifti", (stamp,), encoded))
+    return Finding(
+        problem=None if problem is None else SeriesProblem(problem), preference=tuple(preference)
+    )
+
+
+def _named_problem(entities: frozenset[str]) -> SeriesProblem | None:
+    if entities & _PHASES:
+        return SeriesProblem.DERIVED
+    if any(entity.startswith("echo-") for entity in entities):
+        return SeriesProblem.MULTI_ECHO
+    return None

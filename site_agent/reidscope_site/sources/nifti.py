@@ -1,0 +1,119 @@
+"""One NIfTI file of a head: header checked before a voxel is read, then voxels and affine alone."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from reidscope_site.face.geometry import EXTENT_MM, MAX_VOXELS, SeriesProblem
+from reidscope_site.sources.finder import Finding
+
+AXES = 3
+_REAL = frozenset("iufb")
+_FLAT = 0.5
+"""Axes that span less than half a cube's volume are no scanner's."""
+_THIN_MM = 1.6
+_CHUNK = 1 << 20
+MALFORMED_NIFTI = (
+    ImageFileError,
+    HeaderDataError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    zlib.error,
+)
+"""What nibabel and gzip raise on bytes that are not what they claim to be; see `nifti_volume`."""
+
+
+def find_head_in_nifti(path: Path, suffix: str) -> Finding:
+    """Say whether a NIfTI file shows a face, and how gladly it is taken.
+
+    Parameters
+    ----------
+    path : Path
+        Its header is read, its length counted; no voxel is looked at.
+    suffix : str
+        What BIDS calls it: T1w, T2w or FLAIR.
+
+    Returns
+    -------
+    Finding
+        Preference in the order of `finder`: T1w with voxels below 1.6 mm, other thin ones, thick
+        ones; then thinner, then larger.
+
+    Privacy
+    -------
+    A function of one person's file.
+    """
+    try:
+        image = nibabel.load(path)
+        problem = nifti_problem(image) or (
+            SeriesProblem.TRUNCATED if _is_short(path, image) else None
+        )
+    except (*MALFORMED_NIFTI, OSError):
+        return Finding(problem=SeriesProblem.UNSUPPORTED)
+    if problem is not None:
+        return Finding(problem=problem)
+    steps = np.linalg.norm(image.affine[:AXES, :AXES], axis=0)
+    thin = float(steps.max()) < _THIN_MM
+    rank = 3 if not thin else 0 if suffix == "T1w" else 2
+    large = float(np.prod(steps * image.shape[:AXES]))
+    return Finding(
+        problem=None, preference=(rank, 0.0, round(float(steps.max()), 1), -round(large))
+    )
+
+
+def nifti_problem(image: nibabel.Nifti1Image) -> SeriesProblem | None:
+    """Say why an opened file is no volume of a head; None if its header promises one."""
+    if not isinstance(image, nibabel.Nifti1Image):  # NIfTI-2 is a kind of it
+        return SeriesProblem.UNSUPPORTED
+    shape, header = image.shape, image.header
+    if len(shape) < AXES or header.get_data_dtype().kind not in _REAL:
+        return SeriesProblem.UNSUPPORTED
+    if any(length != 1 for length in shape[AXES:]):
+        return SeriesProblem.MANY_VOLUMES
+    if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
+        return SeriesProblem.UNSUPPORTED
+    if not int(header["sform_code"]) and not int(header["qform_code"]):
+        return SeriesProblem.NO_ORIENTATION
+    return _place_problem(np.asarray(image.affine, dtype=np.float64), shape[:AXES])
+
+
+def _place_problem(affine: NDArray[np.float64], shape: tuple[int, ...]) -> SeriesProblem | None:
+    axes = affine[:AXES, :AXES]
+    steps = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(affine).all() or not steps.all():
+        return SeriesProblem.NO_ORIENTATION
+    if abs(np.linalg.det(axes / steps)) < _FLAT:
+        return SeriesProblem.NO_ORIENTATION
+    shortest, longest = EXTENT_MM
+    extents = steps * shape
+    if extents.min() < shortest or extents.max() > longest:
+        return SeriesProblem.NOT_A_HEAD
+    return None
+
+
+def _is_short(path: Path, image: nibabel.Nifti1Image) -> bool:
+    """Whether the file ends before its last voxel."""
+    wanted = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    if path.suffix != ".gz":
+        return bool(path.stat().st_size < wanted)
+    length = 0
+    try:
+        with gzip.open(path, "rb") as stream:
+            while length < wanted and (chunk := stream.read(_CHUNK)):
+                length += len(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return True
+    return bool(length < wanted)
