@@ -54,10 +54,12 @@ class Person:
 
 def main(
     constants: Annotated[list[Path], typer.Option(help="Folder of a public reference.")],
+    *,
     people: Annotated[int, typer.Option(min=1)] = 60,
     jobs: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     epsilon: Annotated[str, typer.Option()] = "2",
-    *,
+    arms: Annotated[str, typer.Option(help="By commas.")] = "facemask,quickshear",
+    attackers: Annotated[str, typer.Option(help="By commas.")] = "calibrated,repairing",
     released: Annotated[bool, typer.Option("--released", help="Gates hold nothing back.")] = False,
 ) -> None:
     """Print a table a folder."""
@@ -65,7 +67,8 @@ def main(
           + ", ".join(f"{name} {version(name)}" for name in PACKAGES))  # fmt: skip
     for folder in constants:
         read = read_constants(folder)
-        study = a_study(read, epsilon, released=released)
+        choice = arms.split(","), [Attacker(name) for name in attackers.split(",")]
+        study = a_study(read, epsilon, *choice, released=released)
         with ProcessPoolExecutor(
             jobs,
             mp_context=get_context("spawn"),
@@ -76,11 +79,15 @@ def main(
         show(study, found, folder)
 
 
-def a_study(read: ConstantsFolder, epsilon: str, *, released: bool) -> Study:
-    """Ask for everything that the constants are calibrated for."""
-    arms = [arm for arm in sorted(read.arms) if arm != "unmodified"]
-    attackers = {reading.partition("/")[2] for reading in read.readings}
-    order = [Attacker.CALIBRATED, Attacker.REPAIRING, Attacker.RAW]
+def a_study(
+    read: ConstantsFolder,
+    epsilon: str,
+    arms: list[str],
+    attackers: list[Attacker],
+    *,
+    released: bool,
+) -> Study:
+    """Ask for arms and attackers that the constants are calibrated for."""
     return draft(
         Answers(
             study_id="benchmark",
@@ -95,7 +102,7 @@ def a_study(read: ConstantsFolder, epsilon: str, *, released: bool) -> Study:
             minimum_declared_people=1,
             minimum_sites=1,
             days=1,
-            attackers=tuple(one for one in order if one in attackers),
+            attackers=tuple(attackers),
             damage_arms=tuple(arms),
             failed_gate=FailedGate.RELEASED if released else FailedGate.NOT_RELEASED,
         ),

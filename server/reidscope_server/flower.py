@@ -77,6 +77,7 @@ _BEAT_SECONDS = 10
 _MESSAGE_SECONDS = 120.0
 _ASK_AGAIN_SECONDS = 5.0
 _START_SECONDS = 20
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +326,7 @@ class _InProcess:
 
     def __init__(self, state: Any, task: Any) -> None:
         self._state, self._task = state, task
+        self._waited: dict[str, float] = {}
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         handlers = {
@@ -332,11 +334,23 @@ class _InProcess:
             "PushMessages": runtime_handlers.push_messages,
             "PullMessages": runtime_handlers.pull_messages,
             "PushObject": runtime_handlers.push_object,
-            "PullObject": runtime_handlers.pull_object,
+            "PullObject": self._pull_object,
             "ConfirmMessageReceived": runtime_handlers.confirm_message_received,
         }
         handler = handlers[name]
         return lambda request: handler(request, self._state, self._task)
+
+    def _pull_object(self, request: Any, state: Any, task: Any) -> Any:
+        """Give up on what a cut connection never brought: Flower's Grid would wait for ever."""
+        response = runtime_handlers.pull_object(request, state, task)
+        if response.object_found and not response.object_available:
+            now = time.monotonic()
+            if now - self._waited.setdefault(request.object_id, now) > _PATIENCE_SECONDS:
+                del self._waited[request.object_id]
+                response.object_found = False
+        else:
+            self._waited.pop(request.object_id, None)
+        return response
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,6 +7,7 @@ HOME/keys/              site.key, statement.pem, transport.pem, transport.crt
 HOME/state.sqlite       snapshot, studies, decisions, outcomes, ledger, journal, outbox
 HOME/constants/         public files of studies, named by their sha256
 HOME/fetched/           series that `index` fetched from the site's archive (DICOMweb)
+HOME/review/            contact sheets for the site's own people, until `review --wipe`
 HOME/work/              de-identified scans while a person is evaluated, then empty
 HOME/sent/              every byte that left, by time and kind
 HOME/log/               the agent's log: event names and numbers

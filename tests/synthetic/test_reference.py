@@ -133,7 +133,7 @@ def test_scans_searched_by_scans_have_a_gallery_an_arm_and_no_domain_of_their_ow
     plan = Plan(
         size=20,
         anchors=(2,),
-        arms=("unmodified", "skullstrip"),
+        arms=("unmodified", "facemask"),
         attackers=(Attacker.CALIBRATED,),
         mate=Mate.SECOND_SCAN,
         direction=Direction.POPULATION_TO_SAMPLE,
@@ -144,10 +144,9 @@ def test_scans_searched_by_scans_have_a_gallery_an_arm_and_no_domain_of_their_ow
     (tmp_path / "work").mkdir()
     built = build_reference(tmp_path, plan, workspace=tmp_path / "work", jobs=2)
     facts = json.loads(built.calibration)
-    assert facts["galleries"] == ["unmodified/calibrated", "skullstrip/calibrated"]
+    assert facts["galleries"] == ["unmodified/calibrated", "facemask/calibrated"]
     constants = load_constants(_asked(plan), _files(built))
-    # a brain shows no face: whom an arm left without one is a row of zeros in its gallery
-    assert constants.readings["skullstrip"].gallery.shape == (20, 128)
+    assert constants.readings["facemask"].gallery.shape == (20, 128)
     person = make_person(PersonSeed(population=Population.SITE, label="mercy", number=0), visits=2)
     reading = read_faces(person.scans[0], person.scans[1], constants)
     assert classify([reading], constants, 2**-64).found_at == 2

@@ -199,7 +199,7 @@ def shade(seen: Seen, look: Look, albedo: Callable[[Tensor], Tensor]) -> NDArray
 
     Privacy
     -------
-    Of a scan, a picture of a person's face: never written, never leaves the process.
+    Of a scan, a picture of a person's face: never leaves the site; `review` alone writes it.
     """
     light = torch.full((len(seen.points),), look.ambient)
     gloss = torch.zeros(len(seen.points))

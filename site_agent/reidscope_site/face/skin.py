@@ -89,7 +89,7 @@ def face_pictures(
 
     Privacy
     -------
-    One person's face: never written, never leaves the process.
+    One person's face: never leaves the site; `review` alone writes it, into its owner's folder.
     """
     surface = reconstruct(volume)
     if surface is None:
