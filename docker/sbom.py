@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 _CLASSIFIER = "License :: "
 _LONGEST_LICENCE = 120
+_TELLS_LICENCES = (25, 1)
 _WEIGHTS_ROW = re.compile(
     r"^\| `(?P<file>[^`]+)` \|.*\| `(?P<sha256>[0-9a-f]{64})` \| (?P<licence>[^|]+) \|$",
     flags=re.MULTILINE,
@@ -47,6 +49,11 @@ def resolved(requirements: Sequence[str], *, deps: bool = True) -> list[dict[str
     subprocess.CalledProcessError
         pip cannot resolve them; it says why on the terminal.
     """
+    if tuple(map(int, version("pip").split(".")[:2])) < _TELLS_LICENCES:
+        sys.exit(
+            f"sbom: got pip {version('pip')}, expected 25.1 or newer, which tells licences; "
+            "upgrade pip"
+        )
     command = [
         sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet",
         "--disable-pip-version-check", "--report", "-", "-c", "constraints.txt",

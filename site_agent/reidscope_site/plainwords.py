@@ -100,7 +100,8 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
     yield f"              {_DIRECTIONS[asked.direction][asked.mate]}"
     yield f"  public      {asked.reference_size:,} faces: {asked.reference_people}"
     yield f"  recogniser  {asked.recogniser.name}; {_renders(asked)}"
-    yield f"  attackers   {', '.join(_ATTACKERS[attacker] for attacker in asked.attackers)}"
+    for number, attacker in enumerate(asked.attackers):
+        yield f"  {'attackers' if not number else '':<12}{_ATTACKERS[attacker]}"
     yield f"  arms        {', '.join(asked.arms)}"
     if len(asked.arms) > 1:
         yield f"  gates       a defaced scan that fails them is {_FAILED[asked.failed_gate]}"
@@ -114,7 +115,7 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
 def _leaves(said: Study) -> Iterator[str]:
     yield "What leaves this site"
     for table in said.tables:
-        yield f"  {table.table}: {len(table.cells)} counts, each with discrete Laplace noise, "
+        yield f"  {table.table}: {len(table.cells)} counts, each with discrete Laplace noise,"
         yield f"              epsilon {table.loss}; everybody is in one of its cells:"
         for cell in table.cells:
             yield f"              {cell}"
