@@ -59,7 +59,8 @@ def reconstruct(volume: Volume) -> GridSurface | None:
         return None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    smooth[bright & (labels != sizes.argmax())] = floor
+    bright &= labels != sizes.argmax()
+    np.copyto(smooth, floor, where=bright)
     return GridSurface(voxels=torch.from_numpy(smooth), level=level)
 
 
