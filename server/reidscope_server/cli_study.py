@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
+from reidscope_protocols import comma_lists
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import sign_payload
-from reidscope_protocols.errors import InputError, RefusalError
+from reidscope_protocols.errors import RefusalError
 from reidscope_protocols.face_experiment import LARGEST_SCAN_CAP
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
-from reidscope_protocols.vocabulary import Attacker, FailedGate
+from reidscope_protocols.vocabulary import FailedGate
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
 from reidscope_server.planning import WIDEST_POINTS, plan
@@ -119,14 +120,14 @@ def new(
         title=title,
         question=question,
         population=population.value,
-        sites=_list(sites),
-        arms=_list(arms),
-        attackers=_attackers(attackers),
+        sites=comma_lists.words(sites),
+        arms=comma_lists.words(arms),
+        attackers=comma_lists.attackers(attackers),
         failed_gate=failed_gate,
         scan_cap=scan_cap,
-        damage_arms=_list(damage),
+        damage_arms=comma_lists.words(damage),
         damage_epsilon=PrivacyLoss.from_decimal(damage_epsilon),
-        anchors=_numbers(anchors, "anchors"),
+        anchors=comma_lists.whole_numbers(anchors, "anchors"),
         epsilon=PrivacyLoss.from_decimal(epsilon),
         reference_people=reference_people,
         minimum_declared_people=minimum_people,
@@ -157,7 +158,7 @@ def plan_command(
     Failed gates and damage are shown and never refused for: they are there to warn.
     """
     study = Study.parse(draft_file.read_bytes())
-    planned = plan(study, _numbers(people, "people"))
+    planned = plan(study, comma_lists.whole_numbers(people, "people"))
     rows = [
         {
             "kind": row.kind,
@@ -243,32 +244,3 @@ def status(
     columns = ("site", "decision", "answer", "released", "waits_for")
     rows = [[row[column] for column in columns] for row in answer["sites"]]
     show_table(f"{answer['study']} (closes {answer['closes']})", columns, rows)
-
-
-def _attackers(text: str) -> tuple[Attacker, ...]:
-    words = _list(text)
-    known = [attacker.value for attacker in Attacker]
-    if not words or not set(words) <= set(known):
-        raise InputError(
-            "attackers",
-            got="none, or an unknown one",
-            expected="out of " + ", ".join(known),
-            do="correct --attackers",
-        )
-    return tuple(map(Attacker, words))
-
-
-def _numbers(text: str, what: str) -> tuple[int, ...]:
-    words = _list(text)
-    if not words or not all(word.isascii() and word.isdigit() for word in words):
-        raise InputError(
-            what,
-            got="something that is no whole number, or nothing",
-            expected="whole numbers separated by commas",
-            do=f"correct --{what}",
-        )
-    return tuple(int(word) for word in words)
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -190,7 +190,7 @@ def enroll(
 def index(home: HomeOption = DEFAULT_HOME, *, as_json: AsJson = False) -> None:
     """Settle who takes part: IDs, dates and geometry are read, never a pixel."""
     # Image libraries take seconds to load: only the commands that read data wait for them.
-    from reidscope_site.indexing import index as read_headers  # noqa: PLC0415
+    from reidscope_site.indexing import index as read_headers  # noqa: PLC0415  # loaded where it is asked for
 
     existing = Home.existing(home)
     with Desk(existing.root).claim() as held:
@@ -236,7 +236,7 @@ def run(
 ) -> None:
     """Measure approved studies now, here; `serve` does the same by itself."""
     # Image libraries take seconds to load: only the commands that read data wait for them.
-    from reidscope_site.measuring import measure  # noqa: PLC0415
+    from reidscope_site.measuring import measure  # noqa: PLC0415  # loaded where it is asked for
 
     existing = Home.existing(home)
     with Desk(existing.root).claim() as held:
@@ -276,7 +276,7 @@ def serve(
 ) -> None:
     """Run the agent: outbound connections only, until stopped."""
     # Image libraries take seconds to load: only the commands that read data wait for them.
-    from reidscope_site.serve import Loop  # noqa: PLC0415
+    from reidscope_site.serve import Loop  # noqa: PLC0415  # loaded where it is asked for
 
     loop = Loop(Home.existing(home), (lambda _: None) if json_log else say, echo=json_log)
     for number in (signal.SIGTERM, signal.SIGINT):

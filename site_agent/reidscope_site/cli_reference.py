@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from reidscope_protocols import comma_lists
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import Renders
@@ -26,7 +27,7 @@ from reidscope_protocols.recogniser import (
 from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import Study
 from reidscope_protocols.terminal import counted, say, show_json, show_table
-from reidscope_protocols.vocabulary import Attacker, Direction, Fusion, Mate
+from reidscope_protocols.vocabulary import Direction, Fusion, Mate
 
 if TYPE_CHECKING:
     from reidscope_site.face.constants import ConstantFiles
@@ -111,9 +112,9 @@ def build(
     declared, files = _recogniser(recogniser, declaration, models)
     plan = Plan(
         size=size,
-        anchors=tuple(sorted(_whole(anchors, "anchors"))),
-        arms=("unmodified", *_list(arms)),
-        attackers=_attackers(attackers),
+        anchors=tuple(sorted(comma_lists.whole_numbers(anchors, "anchors"))),
+        arms=("unmodified", *comma_lists.words(arms)),
+        attackers=comma_lists.attackers(attackers),
         mate=mate,
         direction=direction,
         renders=_renders(views, lights, fusion, grey=grey),
@@ -284,32 +285,3 @@ def _renders(views: int, lights: int, fusion: Fusion, *, grey: bool) -> Renders:
         )
     except ValidationError as error:
         raise malformed("renders", error) from None
-
-
-def _attackers(text: str) -> tuple[Attacker, ...]:
-    known = [attacker.value for attacker in Attacker]
-    words = _list(text)
-    if not words or not set(words) <= set(known):
-        raise InputError(
-            "attackers",
-            got="none, or an unknown one",
-            expected="out of " + ", ".join(known),
-            do="correct --attackers",
-        )
-    return tuple(map(Attacker, words))
-
-
-def _whole(text: str, what: str) -> tuple[int, ...]:
-    words = _list(text)
-    if not words or not all(word.isascii() and word.isdigit() for word in words):
-        raise InputError(
-            what,
-            got="something that is no whole number, or nothing",
-            expected="whole numbers separated by commas",
-            do=f"correct --{what}",
-        )
-    return tuple(int(word) for word in words)
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -191,7 +191,7 @@ def compare_best(
         counts = products.count(ours, own, faces, chunk=chunk, threads=threads)
     else:
         # imported here: a site without a card needs none of it
-        from reidscope_site.face import products_cuda  # noqa: PLC0415
+        from reidscope_site.face import products_cuda  # noqa: PLC0415  # a card
 
         if isinstance(faces, np.ndarray):
             products_cuda.require()

@@ -142,7 +142,7 @@ def _torch_product(
     left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
     # imported here: it takes a second, and some never compare
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415  # loaded where it is asked for
 
     torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=torch.from_numpy(out))
 

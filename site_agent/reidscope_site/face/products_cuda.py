@@ -121,7 +121,7 @@ def count(
         block = _block(gallery, start, min(size, start + faces))
         if fused:
             # imported here: PyTorch's builds for the CPU bring no Triton
-            from reidscope_site.face.products_fused import tally  # noqa: PLC0415
+            from reidscope_site.face.products_fused import tally  # noqa: PLC0415  # a card
 
             tally(wide, mine, block, better, equal)
             continue

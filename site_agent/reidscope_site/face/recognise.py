@@ -232,16 +232,16 @@ def blob(aligned: NDArray[np.uint8], part: RecogniserPart) -> NDArray[np.float32
 def _network(part: RecogniserPart, content: bytes, *, device: Device) -> Network:
     # each imported where it is asked for: two of the three are heavy, one is an extra
     if part.format is NetworkFormat.ONNX:
-        from reidscope_site.face.recognisers.onnx_network import OnnxNetwork  # noqa: PLC0415
+        from reidscope_site.face.recognisers.onnx_network import OnnxNetwork  # noqa: PLC0415  # heavy
 
         return OnnxNetwork(content, part)
     if part.format is NetworkFormat.TORCHSCRIPT:
-        from reidscope_site.face.recognisers.torchscript_network import (  # noqa: PLC0415
+        from reidscope_site.face.recognisers.torchscript_network import (  # noqa: PLC0415  # heavy
             TorchScriptNetwork,
         )
 
         return TorchScriptNetwork(content, part, device=device)
-    from reidscope_site.face.recognisers.dlib_network import DlibNetwork  # noqa: PLC0415
+    from reidscope_site.face.recognisers.dlib_network import DlibNetwork  # noqa: PLC0415  # heavy
 
     return DlibNetwork(content, part)
 

@@ -45,7 +45,7 @@ class DlibNetwork:
         size_allowed(content, part)
         try:
             # imported here: an extra that most sites do without
-            import dlib  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415
+            import dlib  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415  # an extra
         except ImportError as error:
             raise UnsupportedError(
                 "a recogniser of dlib's",
