@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from good import (
+    GOOD,
+    constants,
+    decision,
+    named,
+    release,
+    study,
+    tables,
+    with_two_networks,
+    without,
+)
 
 from reidscope_protocols.envelope import sign_payload
 from reidscope_protocols.keys import StatementKey
-from reidscope_protocols.recogniser import SFACE, SFACE_AND_DLIB
 
 HERE = Path(__file__).parent
 NOW = "2026-02-01T00:00:00Z"
-HASH = "ab" * 32
 
 KEYS = {
     name: StatementKey(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
@@ -44,183 +52,6 @@ RING = [
 TYPES = {
     name: f"application/vnd.reidscope.{name}+json"
     for name in ("study", "decision", "release", "receipt")
-}
-HEADER = {"issued_at": "2026-01-01T00:00:00Z", "not_after": "2026-12-01T00:00:00Z"}
-CONSTANTS = {
-    "reference-gallery": f"{0:064x}",
-    "calibration": f"{1:064x}",
-    "detector": SFACE.detector.sha256,
-    "recogniser": SFACE.parts[0].sha256,
-    "template": f"{4:064x}",
-}
-NOWHERE = "not acquired"
-
-
-def study(**asked: Any) -> dict[str, Any]:
-    """Write the good study down; `asked` replaces fields of its experiment, and tables follow."""
-    experiment = {
-        "kind": "face-identification",
-        "mate": "photo",
-        "direction": "sample-to-population",
-        "attackers": ["calibrated"],
-        "scan_rule": "first-by-date",
-        "scan_cap": 1,
-        "failed_gate": "not-released",
-        "renders": {"views": 1, "lights": 1, "fusion": "mean", "grey": False},
-        "recogniser": SFACE.model_dump(mode="json"),
-        "anchors": [100, 1000],
-        "arms": ["unmodified", "blur", "quickshear"],
-        "damage_arms": [],
-        "reference_size": 100000,
-        "reference_people": "synthetic people",
-        "gallery_error": [
-            {"gallery_size": 100, "sigma_ppm": 3000},
-            {"gallery_size": 1000, "sigma_ppm": 9000},
-        ],
-        **asked,
-    }
-    return {
-        "schema": "reidscope.study/2.0",
-        "audience": ["north", "south"],
-        **HEADER,
-        "study_id": "faces-1",
-        "title": "Faces in head scans",
-        "question": "How many people are found?",
-        "population": "patients",
-        "five_safes": dict.fromkeys(
-            ("project", "people", "settings", "data", "outputs"), "A sentence."
-        ),
-        "cohort": {"rule": "everyone-indexed"},
-        "experiment": experiment,
-        "constants": [
-            {"role": role, "sha256": sha256, "size_bytes": None if number > 1 else 10}
-            for number, (role, sha256) in enumerate(CONSTANTS.items())
-        ],
-        "tables": tables(experiment),
-        "minimum_declared_people": 20,
-        "minimum_sites": 2,
-        "opens_at": "2026-01-02T00:00:00Z",
-        "closes_at": "2026-11-01T00:00:00Z",
-        "ledger_heads": [{"site": "north", "ledger": {"sequence": 1, "head": HASH}}],
-    }
-
-
-def tables(experiment: dict[str, Any]) -> list[dict[str, Any]]:
-    """Write the tables down that follow, without asking the code under test."""
-    defacers = [arm for arm in experiment["arms"] if arm != "unmodified"]
-    first, *others = experiment["attackers"]
-    columns = [
-        arm if attacker == first else f"{arm}/{attacker}"
-        for arm in defacers
-        for attacker in (first, *(other for other in others if other != first))
-    ]
-    found = ["unmodified=0", *(f"unmodified={size}" for size in experiment["anchors"])]
-    joint = found
-    for column in columns:
-        joint = [f"{label};{column}={said}" for label in joint for said in ("no", "yes")]
-    gates = [""]
-    for arm in defacers:
-        gates = [f"{label};{arm}={said}" for label in gates for said in ("passed", "failed")]
-    damage = ["none", "below 0.1%", "below 1%", "below 5%", "5% or more"]
-    return [
-        {"table": "face-joint", "cells": [*joint, NOWHERE], "epsilon_nano": 1600000000},
-        {
-            "table": "face-gates",
-            "cells": [*(label[1:] for label in gates), NOWHERE],
-            "epsilon_nano": 400000000,
-        },
-        *(
-            {
-                "table": f"face-damage/{arm}",
-                "cells": [*damage, NOWHERE],
-                "epsilon_nano": 200000000,
-            }
-            for arm in experiment["damage_arms"]
-        ),
-    ]
-
-
-def with_two_networks(**changed: str) -> dict[str, Any]:
-    """Ask for two recognisers that are put together; `changed` names a constant otherwise."""
-    said = study(recogniser=SFACE_AND_DLIB.model_dump(mode="json"))
-    second = {"role": "recogniser", "sha256": SFACE_AND_DLIB.sha256s[2], "size_bytes": 10}
-    said["constants"].append({**second, **changed})
-    return said
-
-
-def decision() -> dict[str, Any]:
-    return {
-        "schema": "reidscope.decision/1.0",
-        "audience": ["coordinator"],
-        **HEADER,
-        "study_sha256": HASH,
-        "site": "north",
-        "verdict": "approved",
-        "reason": "reviewed",
-        "role": "data protection officer",
-        "package_version": "0.1.0",
-        "package_sha256": HASH,
-        "policy_sha256": HASH,
-        "nonce": "0" * 32,
-    }
-
-
-def release() -> dict[str, Any]:
-    table = {
-        "table": "face-joint",
-        "counts": [3, -1, 0, 12],
-        "epsilon_nano": 2000000000,
-        "mechanism": "discrete-laplace",
-        "scale": "0.5",
-    }
-    return {
-        "schema": "reidscope.release/1.0",
-        "audience": ["coordinator"],
-        **HEADER,
-        "study_sha256": HASH,
-        "site": "north",
-        "tables": [table],
-        "declared_people": 84,
-        "ledger": {"sequence": 1, "head": HASH},
-        "versions": {"reidscope": "0.1.0"},
-    }
-
-
-def receipt() -> dict[str, Any]:
-    return {
-        "schema": "reidscope.receipt/1.0",
-        "audience": ["north"],
-        **HEADER,
-        "study_sha256": HASH,
-        "site": "north",
-        "ledger": {"sequence": 1, "head": HASH},
-        "counter": 1,
-    }
-
-
-def _without(said: dict[str, Any], table: int) -> dict[str, Any]:
-    del said["tables"][table]
-    return said
-
-
-def _constants(kept: slice, *again: int) -> dict[str, Any]:
-    said = study()
-    held = said["constants"]
-    return {**said, "constants": [*held[kept], *(held[place] for place in again)]}
-
-
-def _named(**sha256s: str) -> dict[str, Any]:
-    said = study()
-    for constant in said["constants"]:
-        constant["sha256"] = sha256s.get(constant["role"], constant["sha256"])
-    return said
-
-
-GOOD: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
-    "study": (study, "study", "north"),
-    "decision": (decision, "north", "coordinator"),
-    "release": (release, "north", "coordinator"),
-    "receipt": (receipt, "coordinator", "north"),
 }
 
 
@@ -366,8 +197,8 @@ RULES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ),
     ("best-second-scan", study(mate="second-scan", renders=BEST), "which of both?", _BEST),
     ("best-reversed", study(direction="population-to-sample", renders=BEST), "which?", _BEST),
-    ("gates-missing", _without(study(), 1), "a defacer that always fails looks safe", _TABLES),
-    ("damage-missing", _without(study(damage_arms=["blur"]), 2), "not asked for", _TABLES),
+    ("gates-missing", without(study(), 1), "a defacer that always fails looks safe", _TABLES),
+    ("damage-missing", without(study(damage_arms=["blur"]), 2), "not asked for", _TABLES),
     (
         "damage-unasked",
         {**study(), "tables": study(damage_arms=["blur"])["tables"]},
@@ -381,15 +212,15 @@ RULES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "an attacker whom no cell names",
         _TABLES,
     ),
-    ("constant-missing", _constants(slice(0, 4)), "a role without a file", _ROLES),
-    ("constant-twice", _constants(slice(0, 5), 0), "two galleries", _ROLES),
-    ("recogniser-missing", _constants(slice(0, 3), 4), "no network", _NETWORKS),
-    ("recogniser-twice", _constants(slice(0, 5), 3), "one network twice", _NETWORKS),
-    ("other-recogniser", _named(recogniser="f" * 64), "another network", _NETWORKS),
+    ("constant-missing", constants(slice(0, 4)), "a role without a file", _ROLES),
+    ("constant-twice", constants(slice(0, 5), 0), "two galleries", _ROLES),
+    ("recogniser-missing", constants(slice(0, 3), 4), "no network", _NETWORKS),
+    ("recogniser-twice", constants(slice(0, 5), 3), "one network twice", _NETWORKS),
+    ("other-recogniser", named(recogniser="f" * 64), "another network", _NETWORKS),
     ("other-second-network", with_two_networks(sha256="f" * 64), "another network", _NETWORKS),
     (
         "other-detector",
-        _named(detector="f" * 64),
+        named(detector="f" * 64),
         "another detector than the recogniser was calibrated with",
         "the detector must be the recogniser declaration's",
     ),
