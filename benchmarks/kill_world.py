@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.envelope import Opened, peek_payload, sign
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.statements import Receipt, Release
-from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
+from reidscope_protocols.study import Constant, FiveSafes, Study, priced
 from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_server.ca import make_keys
 from reidscope_server.config import ServerConfig, ServerHome

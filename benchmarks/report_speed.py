@@ -19,13 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.envelope import Opened, open_envelope, sign
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
 from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.statements import LedgerHead, Release, ReleasedTable
-from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, TableRequest, priced
+from reidscope_protocols.study import Constant, FiveSafes, Study, TableRequest, priced
 from reidscope_protocols.vocabulary import ConstantRole, KeyRole
 from reidscope_server.report.build import build_report
 from reidscope_server.report.verify import verify_report

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import (
-    Cohort,
     Constant,
     FiveSafes,
     Study,

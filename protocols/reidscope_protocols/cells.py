@@ -6,7 +6,8 @@ or yes/no for a defaced arm, which is read at the smallest anchor alone:
     unmodified=1000;blur=yes;quickshear=no      ...      not acquired
 
 and `blur/repairing=yes` where another attacker than the study's first reads a defaced arm, so that
-anyone can recompute every rate from the counts.
+anyone can recompute every rate from the counts. Where a study has groups, a label says the group
+first: see `groups`.
 """
 
 from __future__ import annotations
@@ -110,13 +111,18 @@ class JointCells:
         return len(self) - 1
 
 
+def acquired(label: str) -> bool:
+    """Whether people of the cell `label` showed a single face on both sides; groups or none."""
+    return label.rpartition(";")[2] != NOT_ACQUIRED
+
+
 def found_in(label: str, *, arm: str, gallery_size: int) -> bool:
     """Whether people of the cell `label` are found in `arm` among `gallery_size` faces.
 
     A defaced arm is read at the smallest anchor alone, whatever `gallery_size` says: the caller
     asks for no other.
     """
-    if label == NOT_ACQUIRED:
+    if not acquired(label):
         return False
     said = dict(part.split("=", 1) for part in label.split(";"))
     return int(said[arm]) >= gallery_size if arm == UNMODIFIED else said[arm] == "yes"

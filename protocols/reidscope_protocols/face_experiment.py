@@ -10,7 +10,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from reidscope_protocols.cells import JointCells
+from reidscope_protocols.cells import LARGEST_TABLE, JointCells
+from reidscope_protocols.groups import Groups
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.side_tables import DamageCells, GateCells
 from reidscope_protocols.statements import Parsed
@@ -99,6 +100,8 @@ class FaceExperiment(Parsed):
         `unmodified` first, then the defacers, which are read at the smallest anchor.
     damage_arms : tuple of str
         Defacers whose damage to the brain is released in a table of its own.
+    groups : Groups or None
+        Disjoint public groups that the joint table is crossed with.
     reference_size : int
         Faces of the public reference gallery, M.
     """
@@ -115,6 +118,7 @@ class FaceExperiment(Parsed):
     anchors: tuple[int, ...] = Field(min_length=1, max_length=8)
     arms: tuple[ArmName, ...] = Field(min_length=1, max_length=9)
     damage_arms: tuple[ArmName, ...] = ()
+    groups: Groups | None = None
     reference_size: int = Field(ge=20)
     reference_people: Line
     gallery_error: tuple[GalleryError, ...]
@@ -150,6 +154,10 @@ class FaceExperiment(Parsed):
             self.mate is Mate.SECOND_SCAN or self.direction is Direction.POPULATION_TO_SAMPLE
         ):
             return "best-of fusion is for scans that search photos: take the mean"
+        if self.groups is not None and self.groups.by in self.arms:
+            return "an arm must not have the groups' name"
+        if self.groups is not None and len(self.cells()) * len(self.groups.labels) > LARGEST_TABLE:
+            return f"arms and groups together must make at most {LARGEST_TABLE} cells"
         return ""
 
     @property
@@ -179,6 +187,11 @@ class FaceExperiment(Parsed):
             defacers=tuple(readout.column for readout in self.readouts[1:]),
         )
 
+    def joint_labels(self) -> tuple[str, ...]:
+        """Labels of the joint table: its cells, crossed with the groups where there are any."""
+        labels = self.cells().labels
+        return labels if self.groups is None else self.groups.crossed(labels)
+
     def gate_cells(self) -> GateCells | None:
         """Return the cells of the table of failed gates; None without a defacer."""
         return GateCells(defacers=self.arms[1:]) if len(self.arms) > 1 else None
@@ -190,7 +203,7 @@ class FaceExperiment(Parsed):
         """
         gates = self.gate_cells()
         return {
-            JOINT_TABLE: self.cells().labels,
+            JOINT_TABLE: self.joint_labels(),
             **({} if gates is None else {GATES_TABLE: gates.labels}),
             **{damage_table(arm): DamageCells().labels for arm in self.damage_arms},
         }

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.face_experiment import GATES_TABLE, JOINT_TABLE, FaceExperiment
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.statements import LedgerHead, Parsed, Statement
@@ -81,12 +82,6 @@ def priced(
         TableRequest(table=name, cells=labels, epsilon_nano=prices.get(name, damage_loss.nano))
         for name, labels in cells.items()
     )
-
-
-class Cohort(Parsed):
-    """A rule over ONE person and constants: rules that compare people are not offered."""
-
-    rule: Literal["everyone-indexed"] = "everyone-indexed"
 
 
 class SiteHead(Parsed):

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.errors import InputError, MalformedError
 from reidscope_protocols.face_experiment import (
     FaceExperiment,
@@ -27,7 +28,6 @@ from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import (
-    Cohort,
     Constant,
     FiveSafes,
     SiteHead,

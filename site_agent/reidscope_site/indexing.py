@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from reidscope_deid.keys import SiteKey
@@ -23,6 +24,7 @@ from reidscope_deid.rehearsal import Rehearsal
 from reidscope_protocols.errors import NoDicomError, NoUsablePeopleError
 from reidscope_protocols.vocabulary import Mate
 from reidscope_site.agent import Agent, Progress
+from reidscope_site.attributes import Attributes
 from reidscope_site.exclude import NOBODY, OptOuts, read_opt_outs
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.journal import Event
@@ -30,7 +32,7 @@ from reidscope_site.snapshot import Person, Scan
 from reidscope_site.sources.facts import UNREADABLE, silenced
 from reidscope_site.sources.gathering import gather
 from reidscope_site.sources.header_index import FoundFile, HeaderIndex
-from reidscope_site.sources.links import known_links, read_links
+from reidscope_site.sources.links import known_links, read_groups, read_links
 from reidscope_site.sources.listing import Listing, ScanSeries
 
 _PROFILE = "basic"
@@ -81,8 +83,16 @@ def resolve(
     index: HeaderIndex | None = None,
     progress: Callable[[int, int], None] | None = None,
     opt_outs: OptOuts = NOBODY,
+    groups: Mapping[str, str] = MappingProxyType({}),
 ) -> Resolution:
     """Settle who takes part, one person at a time.
+
+    Parameters
+    ----------
+    listing : Listing
+        Everybody's series.
+    links, groups : mapping
+        Photos, and words of the link file, by the site's own PatientID.
 
     Raises
     ------
@@ -109,10 +119,19 @@ def resolve(
             fates[Verdict.PERSON_LEFT_OUT] += len(series)
         else:
             said = {one.series_uid: _fate(one) for one in series}
-            scans = tuple(_chosen(series, rehearsal, index, said))
+            chosen = tuple(_chosen(series, rehearsal, index, said))
+            scans = tuple(scan for scan, _ in chosen)
             photo = links.get(patient)
             if scans and (photo is not None or len(scans) > 1):
-                people.append(Person(pseudonym=pseudonym(key, patient), scans=scans, photo=photo))
+                _, first = chosen[0]
+                people.append(
+                    Person(
+                        pseudonym=pseudonym(key, patient),
+                        scans=scans,
+                        photo=photo,
+                        attributes=replace(first, group=groups.get(patient, "")),
+                    )
+                )
             else:
                 reasons = [said[one.series_uid] for one in series]
                 excluded[Exclusion.NO_MATE if scans else reasons[0]] += 1
@@ -145,8 +164,8 @@ def _chosen(
     rehearsal: Rehearsal,
     index: HeaderIndex | None,
     said: dict[str, str],
-) -> Iterator[Scan]:
-    """Take one series a date; `said` learns what became of those that were tried."""
+) -> Iterator[tuple[Scan, Attributes]]:
+    """Take one series a date, with what it tells; `said` learns what became of those tried."""
     usable = sorted((one for one in series if one.problem is None), key=lambda one: one.session)
     dated = [one for one in usable if one.session]
     for one in usable if dated else ():
@@ -157,7 +176,7 @@ def _chosen(
             refused = _refused(one, rehearsal, index)
             if not refused:
                 said[one.series_uid] = Verdict.TAKEN
-                yield Scan(kind=one.kind, files=one.files, taken=session)
+                yield Scan(kind=one.kind, files=one.files, taken=session), one.attributes
                 break
             said[one.series_uid] = refused
 
@@ -217,6 +236,11 @@ class Indexed:
             "with_second_scan": sum(
                 person.has(Mate.SECOND_SCAN) for person in self.resolution.people
             ),
+            "with_sex": sum(bool(person.attributes.sex) for person in self.resolution.people),
+            "with_age": sum(
+                person.attributes.age_years is not None for person in self.resolution.people
+            ),
+            "with_group": sum(bool(person.attributes.group) for person in self.resolution.people),
             "skipped_files": self.skipped,
             "read_files": self.read,
         }
@@ -234,6 +258,7 @@ def index(agent: Agent, progress: Progress | None = None) -> Indexed:
     """
     config, key = agent.config, agent.site_key
     links = read_links(Path(config.links), Path(config.photos)) if config.links else {}
+    groups = read_groups(Path(config.links)) if config.links else {}
     opt_outs = read_opt_outs(Path(config.exclude)) if config.exclude else NOBODY
     headers = HeaderIndex.opened(agent.connection, key)
     try:
@@ -241,9 +266,16 @@ def index(agent: Agent, progress: Progress | None = None) -> Indexed:
             config, agent.home, key, index=headers, progress=progress, opt_outs=opt_outs
         )
         opt_outs.check_spelling(listing.series.keys())
+        groups = known_links(groups, listing.series.keys())
         links = known_links(links, listing.series.keys())
         resolution = resolve(
-            listing, links, key, index=headers, progress=progress, opt_outs=opt_outs
+            listing,
+            links,
+            key,
+            index=headers,
+            progress=progress,
+            opt_outs=opt_outs,
+            groups=groups,
         )
     finally:
         # Whatever stopped it, what was read need not be read again.

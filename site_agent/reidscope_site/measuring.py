@@ -13,6 +13,7 @@ from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_site import package
 from reidscope_site.agent import Agent, Progress
 from reidscope_site.allowed import check_hours, is_open
+from reidscope_site.cohort import cohort_of
 from reidscope_site.journal import Event
 from reidscope_site.outcomes import Outcomes
 from reidscope_site.release import release
@@ -31,7 +32,7 @@ def measure(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> bytes | None:
-    """Evaluate everybody of the snapshot who has the study's kind of mate, then release.
+    """Evaluate everybody of the snapshot who is in the study's cohort, then release.
 
     Parameters
     ----------
@@ -74,10 +75,8 @@ def measure(
     task = _task(agent, study)
     agent.journal.write(Event.RUN_STARTED, study.sha256)
     outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
-    # Who has such a mate is read off each person's own index: the cohort's rule, not an outcome.
-    people = [
-        person for person in agent.snapshot.people() if person.has(study.statement.experiment.mate)
-    ]
+    # Read off each person's own index: the cohort's rule, not an outcome.
+    people = list(cohort_of(agent.snapshot.people(), study.statement, agent.site_key))
 
     def halted() -> bool:
         return (stop is not None and stop.is_set()) or not is_open(agent.policy)

@@ -18,9 +18,10 @@ from typing import Literal
 from reidscope_deid.keys import SiteKey
 from reidscope_protocols.errors import InvariantError, NotReadyError
 from reidscope_protocols.vocabulary import Mate
+from reidscope_site.attributes import NOTHING_KNOWN, Attributes
 from reidscope_site.store import transaction
 
-_DIGEST_DOMAIN = b"reidscope/snapshot/v3"
+_DIGEST_DOMAIN = b"reidscope/snapshot/v4"
 
 
 ScanKind = Literal["dicom", "nifti"]
@@ -65,6 +66,8 @@ class Person:
         The person's own, where the site has one.
     photo_box : tuple of 4 int, or None
         Where on the photo the person's face is, if somebody at the site marked it by hand.
+    attributes : Attributes
+        At the first scan; what cohorts and groups look at.
 
     Privacy
     -------
@@ -75,6 +78,7 @@ class Person:
     scans: tuple[Scan, ...]
     photo: Path | None
     photo_box: PhotoBox | None = None
+    attributes: Attributes = NOTHING_KNOWN
 
     def __post_init__(self) -> None:
         taken = [scan.taken for scan in self.scans]
@@ -120,12 +124,13 @@ class Snapshot:
                     ]
                 ),
                 None if person.photo is None else str(person.photo),
+                json.dumps(person.attributes.encoded()),
             )
             for person in people
         ]
         with transaction(self._connection):
             self._connection.execute("DELETE FROM person")
-            self._connection.executemany("INSERT INTO person VALUES (?, ?, ?)", rows)
+            self._connection.executemany("INSERT INTO person VALUES (?, ?, ?, ?)", rows)
             self._forget_marks_of_other_photos()
             return self._settle(key)
 
@@ -224,10 +229,10 @@ class Snapshot:
     def people(self) -> Iterator[Person]:
         """Every person, in the order of their pseudonyms."""
         rows = self._connection.execute(
-            "SELECT pseudonym, scans, person.photo, box FROM person"
+            "SELECT pseudonym, scans, person.photo, box, attributes FROM person"
             " LEFT JOIN photo_mark USING (pseudonym) ORDER BY 1"
         )
-        for name, scans, photo, box in rows.fetchall():
+        for name, scans, photo, box, attributes in rows.fetchall():
             yield Person(
                 pseudonym=name,
                 scans=tuple(
@@ -236,11 +241,12 @@ class Snapshot:
                 ),
                 photo=None if photo is None else Path(photo),
                 photo_box=None if box is None else _box(json.loads(box)),
+                attributes=Attributes.decoded(json.loads(attributes)),
             )
 
 
 def digest_of(people: Sequence[Person], key: SiteKey) -> str:
-    """Keyed digest of who is who and of every file's name, size and time."""
+    """Keyed digest of who is who, their attributes, and every file's name, size and time."""
     rows = [
         [
             person.pseudonym,
@@ -250,6 +256,7 @@ def digest_of(people: Sequence[Person], key: SiteKey) -> str:
             ],
             None if person.photo is None else _stamp(person.photo),
             person.photo_box,
+            person.attributes.encoded(),
         ]
         for person in sorted(people, key=lambda person: person.pseudonym)
     ]

@@ -71,7 +71,13 @@ CREATE TABLE voice (
   number INTEGER PRIMARY KEY AUTOINCREMENT, study_sha256 TEXT NOT NULL, role TEXT NOT NULL,
   uid INTEGER NOT NULL, signer TEXT NOT NULL, package_sha256 TEXT NOT NULL,
   policy_sha256 TEXT NOT NULL, snapshot_digest TEXT NOT NULL, given_at TEXT NOT NULL)"""
-_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE)
+_ATTRIBUTES = """
+DELETE FROM snapshot;
+DELETE FROM person;
+ALTER TABLE person ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}'"""
+"""A snapshot without people's attributes has no cohorts: `index` is asked for again."""
+
+_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES)
 """Only ever longer: a step that was published is never changed."""
 
 

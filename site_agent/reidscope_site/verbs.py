@@ -93,6 +93,10 @@ def told(indexed: Answer) -> Iterator[str]:
         f"indexed {indexed['people']} people: {indexed['with_photo']} with a photo,"
         f" {indexed['with_second_scan']} with scans of two dates or more"
     )
+    yield (
+        f"told by their headers: the sex of {indexed['with_sex']}, the age of"
+        f" {indexed['with_age']}; by the link file: the group of {indexed['with_group']}"
+    )
     for what in ("excluded", "series"):
         named = "people left out" if what == "excluded" else "series"
         counts = sorted(indexed[what].items(), key=lambda each: (-each[1], each[0]))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidscope_protocols.cells import NOT_ACQUIRED, JointCells
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.face_experiment import (
     GATES_TABLE,
     JOINT_TABLE,
@@ -21,7 +22,7 @@ from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.side_tables import DAMAGE_CLASSES, SERIOUS_DAMAGE
 from reidscope_protocols.statements import LedgerHead, Release, ReleasedTable
-from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
+from reidscope_protocols.study import Constant, FiveSafes, Study, priced
 from reidscope_protocols.vocabulary import Attacker, ConstantRole
 from reidscope_server.estimates import (
     ANY_ATTACKER,

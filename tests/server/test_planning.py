@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
-from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
+from reidscope_protocols.study import Constant, FiveSafes, Study, priced
 from reidscope_protocols.vocabulary import Attacker, ConstantRole
 from reidscope_server.planning import plan, too_wide
 

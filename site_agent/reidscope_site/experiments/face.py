@@ -21,6 +21,7 @@ from reidscope_deid.keys import SiteKey
 from reidscope_protocols.errors import DefacerStoppedError, DeidError, InputError
 from reidscope_protocols.side_tables import DamageCells
 from reidscope_protocols.vocabulary import Mate
+from reidscope_site.cohort import in_group
 from reidscope_site.face.constants import FaceConstants
 from reidscope_site.face.evaluate import CellReading, ReadFaces, classify, read_faces
 from reidscope_site.face.found import coin
@@ -63,11 +64,12 @@ def evaluate(person: Person, study: FaceStudy) -> Outcome:
     own_coin = coin(
         study.key.branch(_COIN_DOMAIN), pseudonym=person.pseudonym, study_sha256=study.sha256
     )
-    return Outcome(cells=cells(classify(scans, study.constants, coin=own_coin), study.constants))
+    placed = cells(classify(scans, study.constants, coin=own_coin), study.constants)
+    return Outcome(cells=in_group(placed, person, study.constants.experiment))
 
 
 def cells(reading: CellReading, constants: FaceConstants) -> tuple[int, ...]:
-    """Place of one person in each table, in the order of `FaceExperiment.tables`."""
+    """Place of one person in each table, in the order of `FaceExperiment.tables`; no group yet."""
     asked = constants.experiment
     joint, gates = asked.cells(), asked.gate_cells()
     return (

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import InputError
+from reidscope_site.attributes import Attributes, year_of
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.sources.facts import patient_identity
 from reidscope_site.sources.finder import Finding
@@ -125,6 +127,7 @@ def _series(
             files=(image.path,),
             problem=finding.problem,
             preference=finding.preference,
+            attributes=Attributes(modality=Modality.MR, year=year_of(dates[image.session])),
         )
         for image in images
         for finding in (_finding(image, index),)

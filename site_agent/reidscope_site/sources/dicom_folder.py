@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidscope_protocols.errors import NoDicomError
+from reidscope_site.attributes import Attributes, modality_of, the_one, year_of
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.sources.facts import (
     MALFORMED,
@@ -126,9 +127,26 @@ def _series(
                 files=tuple(Path(image.file.path) for image in images),
                 problem=finding.problem,
                 preference=finding.preference,
+                attributes=_attributes(images, finding),
             )
         )
     yield from sorted(found, key=lambda series: (series.taken, series.series_uid))
+
+
+def _attributes(images: Sequence[_ImageFile], finding: Finding) -> Attributes:
+    """Read off what a series tells of its person; its slices only where they are readable."""
+    modalities = (
+        set()
+        if finding.problem is not None
+        else {modality_of(each.modality) for each in images[0].facts.slices}
+    )
+    dates = [image.facts.date for image in images if image.facts.date]
+    return Attributes(
+        sex=the_one({image.facts.sex for image in images}, ""),
+        age_years=the_one({image.facts.age_years for image in images}, None),
+        modality=the_one(modalities, ""),
+        year=year_of(min(dates, default="")),
+    )
 
 
 def _study(image: _ImageFile) -> str:

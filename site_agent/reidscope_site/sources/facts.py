@@ -17,6 +17,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from reidscope_site.attributes import age_of, sex_of
 from reidscope_site.face.frames import slice_headers
 from reidscope_site.face.geometry import SliceHeader
 from reidscope_site.sources.finder import FINDER_TAGS, Traits, traits_of
@@ -25,6 +26,8 @@ HEADER_TAGS = (
     *FINDER_TAGS,
     "PatientID",
     "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "SOPInstanceUID",
@@ -79,6 +82,10 @@ class FileFacts:
         Of its study, else of its series; YYYYMMDD, or empty.
     taken : str
         Date and time of its series, else of its study; sortable.
+    sex : str
+        F, M, O or empty.
+    age_years : int or None
+        At the scan; 90 stands for 90 or older.
     details : str
         JSON of slices and traits: most runs of an index never look at them.
 
@@ -94,6 +101,8 @@ class FileFacts:
     date: str
     taken: str
     details: str
+    sex: str = ""
+    age_years: int | None = None
 
     @property
     def slices(self) -> tuple[SliceHeader, ...]:
@@ -132,7 +141,10 @@ def details_of(slices: Sequence[SliceHeader], traits: Traits) -> str:
     )
 
 
-_WORDS = ("patient_id", "born", "series_uid", "study_uid", "date", "taken", "details")
+_WORDS = (
+    *("patient_id", "born", "series_uid", "study_uid", "date", "taken", "details"),
+    *("sex", "age_years"),
+)
 _SLICE = tuple(SliceHeader.__slots__)
 
 
@@ -179,6 +191,8 @@ def facts_of(header: Dataset) -> FileFacts | None:
         date=series_date or study_date,
         taken=f"{series_date or study_date} {time}",
         details=details_of(slice_headers(header), traits_of(header)),
+        sex=sex_of(_text(header, "PatientSex")),
+        age_years=age_of(header, series_date or study_date),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reidscope_site.attributes import NOTHING_KNOWN, Attributes
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.snapshot import ScanKind
 
@@ -32,6 +33,8 @@ class ScanSeries:
         Why it is no head that shows a face.
     preference : tuple of float
         Smaller is taken first; see `finder`.
+    attributes : Attributes
+        The person's, as this series' own files tell them.
 
     Privacy
     -------
@@ -45,6 +48,7 @@ class ScanSeries:
     files: tuple[Path, ...]
     problem: SeriesProblem | None
     preference: tuple[float, ...]
+    attributes: Attributes = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from reidscope_protocols.cells import JointCells
+from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.envelope import Opened, open_envelope, peek_payload, sign, sign_payload
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
@@ -21,7 +22,7 @@ from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.report import Report
 from reidscope_protocols.statements import Decision, LedgerHead, Release, ReleasedTable
-from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
+from reidscope_protocols.study import Constant, FiveSafes, Study, priced
 from reidscope_protocols.vocabulary import ConstantRole, DecisionReason, KeyRole, Verdict
 from reidscope_server.report.build import build_report
 from reidscope_server.report.write import write_report
