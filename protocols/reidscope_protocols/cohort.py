@@ -164,6 +164,9 @@ class Cohort(Parsed):
                 raise ValueError(message)
         return self
 
+    def __str__(self) -> str:
+        return "; ".join(self.phrases()) or "everybody of the index"
+
     def phrases(self) -> Iterator[str]:
         """Say each condition in plain words; nothing for everybody."""
         if self.sexes:
@@ -183,6 +186,10 @@ class Cohort(Parsed):
                 f"drawn with the site's key, each person with a chance of {self.sample.percent} "
                 f"(sample {self.sample.salt})"
             )
+
+
+EVERYBODY = Cohort()
+"""Whoever is in a site's index and has the mate that the experiment needs."""
 
 
 def _or(words: tuple[str, ...]) -> str:

@@ -154,9 +154,14 @@ class FaceExperiment(Parsed):
             self.mate is Mate.SECOND_SCAN or self.direction is Direction.POPULATION_TO_SAMPLE
         ):
             return "best-of fusion is for scans that search photos: take the mean"
-        if self.groups is not None and self.groups.by in self.arms:
+        return self._groups_problem()
+
+    def _groups_problem(self) -> str:
+        if self.groups is None:
+            return ""
+        if self.groups.by in self.arms:
             return "an arm must not have the groups' name"
-        if self.groups is not None and len(self.cells()) * len(self.groups.labels) > LARGEST_TABLE:
+        if len(self.cells()) * len(self.groups.labels) > LARGEST_TABLE:
             return f"arms and groups together must make at most {LARGEST_TABLE} cells"
         return ""
 

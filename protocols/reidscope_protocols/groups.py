@@ -80,6 +80,10 @@ class Groups(Parsed):
             return "groups must be values that the attribute has"
         return ""
 
+    def __str__(self) -> str:
+        said = self.values or tuple(map(str, self.ages))
+        return f"The joint table is kept apart by {self.by}: {', '.join(said)} and {OTHER}."
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Each group's label, such as `sex=F`; `other` is the last."""

@@ -34,6 +34,10 @@ class ReportedStudy(Parsed):
 
     Attributes
     ----------
+    cohort : str
+        Who counts, in words.
+    groups : str
+        What the joint table is crossed with, in words; empty without.
     chance_percent : float
         What guessing reaches at the smallest gallery at most, per cent of people.
     """
@@ -42,6 +46,8 @@ class ReportedStudy(Parsed):
     title: Line
     sha256: Sha256
     population: Line
+    cohort: str = "everybody of the index"
+    groups: str = ""
     question: str
     reference_people: Line
     reference_size: int
@@ -141,6 +147,22 @@ class Comparison(Parsed):
     high: Difference
 
 
+class GroupEstimates(Parsed):
+    """The same estimates for the people of one group alone: its own cells, its own denominator.
+
+    Attributes
+    ----------
+    group : str
+        Its label, such as `sex=F`; `other` for whoever is of no listed group.
+    """
+
+    group: Line
+    people: People
+    acquired: Acquired
+    identification: tuple[Identification, ...]
+    comparisons: tuple[Comparison, ...]
+
+
 class FailedGates(Parsed):
     """Share of people whose scan failed a defacer's gates: never shown apart from its rate."""
 
@@ -217,6 +239,7 @@ class Report(Statement):
     identification: tuple[Identification, ...]
     after_any: tuple[Identification, ...] = ()
     by_site: tuple[SiteIdentification, ...]
+    by_group: tuple[GroupEstimates, ...] = ()
     influence: tuple[Influence, ...]
     acquired: tuple[Acquired, ...]
     comparisons: tuple[Comparison, ...]

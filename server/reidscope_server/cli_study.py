@@ -18,9 +18,11 @@ from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_protocols.vocabulary import FailedGate
+from reidscope_server import cohort_words
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
 from reidscope_server.planning import WIDEST_POINTS, plan
+from reidscope_server.planning_groups import group_shares, plan_groups
 from reidscope_server.verbs import ask
 
 _PUBLIC = 0o644
@@ -97,6 +99,26 @@ def new(
         str, typer.Option(help="Of the joint table and the compulsory table of failed gates.")
     ] = "2",
     damage_epsilon: Annotated[str, typer.Option(help="Of each table of damage, on top.")] = "0.2",
+    cohort: Annotated[
+        str,
+        typer.Option(
+            help="Who counts: conditions on one person, such as `age 18-89, sex F, modality MR`; "
+            "everybody of the index without."
+        ),
+    ] = "",
+    sample: Annotated[
+        str, typer.Option(help="Share of them drawn with each site's key, such as 50%.")
+    ] = "",
+    sample_salt: Annotated[
+        str, typer.Option(help="Studies of one salt ask the same people; the study's id if absent.")
+    ] = "",
+    groups: Annotated[
+        str,
+        typer.Option(
+            help="Subgroups that the joint table is crossed with: `sex`, `age 0-39,40-64,65+`, "
+            "`modality`, or `group left,right` for words of the sites' link files."
+        ),
+    ] = "",
     reference_people: Annotated[
         str, typer.Option(help="Who the faces of the public gallery are of.")
     ] = "synthetic people",
@@ -127,6 +149,8 @@ def new(
         scan_cap=scan_cap,
         damage_arms=comma_lists.words(damage),
         damage_epsilon=PrivacyLoss.from_decimal(damage_epsilon),
+        cohort=cohort_words.cohort(cohort, sample=sample, salt=sample_salt or study_id),
+        groups=cohort_words.groups(groups),
         anchors=comma_lists.whole_numbers(anchors, "anchors"),
         epsilon=PrivacyLoss.from_decimal(epsilon),
         reference_people=reference_people,
@@ -151,14 +175,24 @@ def plan_command(
     people: Annotated[str, typer.Option(help="People a site, separated by commas.")],
     *,
     force: Annotated[bool, typer.Option("--force", help="Accept wide intervals.")] = False,
+    shares: Annotated[
+        str,
+        typer.Option(
+            "--group-shares",
+            help="Share of people in each group, in the study's order, such as 50%,45%; alike if "
+            "absent.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Say how wide every interval will be; refuse a study that would answer nothing.
 
-    Failed gates and damage are shown and never refused for: they are there to warn.
+    Failed gates, damage and groups are shown and never refused for: they are there to warn.
     """
     study = Study.parse(draft_file.read_bytes())
-    planned = plan(study, comma_lists.whole_numbers(people, "people"))
+    sizes = comma_lists.whole_numbers(people, "people")
+    planned = plan(study, sizes)
+    by_group = plan_groups(study, sizes, group_shares(study, shares))
     rows = [
         {
             "kind": row.kind,
@@ -168,11 +202,22 @@ def plan_command(
         }
         for row in planned
     ]
+    rows += [
+        {
+            "kind": row.width.kind,
+            "group": row.group,
+            "arm": row.width.arm,
+            "gallery": row.width.gallery_size,
+            "half_width_points": round(row.width.half_width_points, 1),
+        }
+        for row in by_group
+    ]
     if as_json:
         show_json(rows)
     else:
-        columns = ("kind", "arm", "gallery", "half_width_points")
-        table = [["" if row[c] is None else row[c] for c in columns] for row in rows]
+        grouped = ("group",) if by_group else ()
+        columns = ("kind", *grouped, "arm", "gallery", "half_width_points")
+        table = [["" if row.get(c) is None else row[c] for c in columns] for row in rows]
         show_table(f"{study.study_id}: intervals to come", columns, table)
     widest = max(row.half_width_points for row in planned if row.gallery_size is not None)
     if widest > WIDEST_POINTS and not force:

@@ -17,13 +17,14 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from reidscope_protocols.cohort import Cohort
+from reidscope_protocols.cohort import EVERYBODY, Cohort
 from reidscope_protocols.errors import InputError, MalformedError
 from reidscope_protocols.face_experiment import (
     FaceExperiment,
     GalleryError,
     Renders,
 )
+from reidscope_protocols.groups import Groups
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.statements import malformed
@@ -73,6 +74,10 @@ class Answers:
         Scans of a person, of which the most exposed one counts; 1 for the first by date.
     failed_gate : FailedGate
         Whether anybody gets a scan that fails its gates.
+    cohort : Cohort
+        Who counts: conditions on one person.
+    groups : Groups or None
+        What the joint table is crossed with.
     reference_people : str
         Who the faces of the public gallery are of, in a line.
     days : int
@@ -99,6 +104,8 @@ class Answers:
     damage_epsilon: PrivacyLoss = field(default_factory=lambda: PrivacyLoss(200_000_000))
     scan_cap: int = 1
     failed_gate: FailedGate = FailedGate.NOT_RELEASED
+    cohort: Cohort = EVERYBODY
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +254,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             anchors=answers.anchors,
             arms=(UNMODIFIED, *answers.arms),
             damage_arms=answers.damage_arms,
+            groups=answers.groups,
             reference_size=folder.reference_size,
             reference_people=answers.reference_people,
             gallery_error=tuple(
@@ -263,7 +271,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             question=answers.question,
             population=answers.population,
             five_safes=_five_safes(answers, experiment),
-            cohort=Cohort(),
+            cohort=answers.cohort,
             experiment=experiment,
             constants=folder.constants,
             tables=priced(experiment, answers.epsilon, answers.damage_epsilon),
@@ -345,8 +353,9 @@ def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
         project=f"{answers.title}. {answers.question}",
         people="Only the site's own agent, run by the site's own people, reads the data.",
         settings="The site's own machine; the process that evaluates a person has no network.",
-        data=f"Head scans and {mates} of {answers.population}; "
+        data=f"Head scans and {mates} of {answers.population}, {answers.cohort}; "
         "pixels only after de-identification.",
         outputs="; ".join(f"{table.table}: {len(table.cells)} counts" for table in tables)
-        + f"; each with discrete Laplace noise, epsilon {total} together.",
+        + f"; each with discrete Laplace noise, epsilon {total} together."
+        + (f" {answers.groups}" if answers.groups else ""),
     )

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from reidscope_protocols.cells import NOT_ACQUIRED, weights, weights_of_any
+from reidscope_protocols.cells import acquired as shows_faces
+from reidscope_protocols.cells import weights, weights_of_any
 from reidscope_protocols.face_experiment import (
     GATES_TABLE,
     JOINT_TABLE,
@@ -189,7 +190,7 @@ def influence(study: Study, releases: Sequence[Release]) -> tuple[Influence, ...
 
 def acquired(pooled: Pooled) -> Acquired:
     """Estimate the share of people whose scan and photo each showed a single face."""
-    faces = [int(label != NOT_ACQUIRED) for label in pooled.cells]
+    faces = [int(shows_faces(label)) for label in pooled.cells]
     weighed = Weighed.of(pooled.counts, faces, noise_variance=pooled.noise_variance)
     return Acquired(experiment=JOINT_TABLE, **_share(weighed))
 

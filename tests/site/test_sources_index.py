@@ -130,7 +130,7 @@ def test_an_older_snapshot_is_forgotten_and_asks_for_a_new_index(tmp_path: Path)
     with closing(connect(path)) as connection:
         assert connection.execute("SELECT * FROM snapshot").fetchall() == []
         assert connection.execute("SELECT * FROM person").fetchall() == []
-        connection.execute("INSERT INTO person VALUES ('P-1', '[]', NULL)")
+        connection.execute("INSERT INTO person (pseudonym, scans) VALUES ('P-1', '[]')")
     with closing(connect(path)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM person").fetchone() == (1,)
 

@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reidscope_protocols.report import Report, ReportedTable
+from reidscope_protocols.report import Report
 from reidscope_server.report.drawing import (
     INK,
     PAPER,
@@ -36,8 +36,7 @@ _LEFT, _WIDE, _ROW, _DOTS = 1.75, 4.75, 0.36, 0.24  # inches
 
 def counts(report: Report) -> Sketch:
     """Draw the joint table: a row a class of unmodified scans, a column a set of answers."""
-    table = report.tables[0]
-    summed = [sum(column) for column in zip(*table.counts.values(), strict=True)]
+    labels, summed = _over_groups(report)
     answers = [(arm.place, one) for arm in arms(report)[1:] for one in range(len(arm.found))]
     classes, across = len(unmodified(report)) + 1, 1 << len(answers)
     grid = [summed[row * across : (row + 1) * across] for row in range(classes)]
@@ -56,7 +55,7 @@ def counts(report: Report) -> Sketch:
             for column, count in enumerate(line):
                 _tile(boxes, (column, row), count, shades, numbered=columns <= _NUMBERED_CELLS)
         boxes.set_xlim(-0.5, columns - 0.5)
-        rows(boxes, _class_names(table, across))
+        rows(boxes, _class_names(labels, across))
         boxes.set_xticks(())
         boxes.set_title("found in the unmodified scan \N{DOWNWARDS ARROW}", color=QUIET)
         last = at(figure, _LEFT + _WIDE + 0.22, 0.3, 0.55, tall)
@@ -122,6 +121,17 @@ def _answer_names(report: Report) -> list[str]:
     ]
 
 
-def _class_names(table: ReportedTable, across: int) -> list[str]:
-    said = [label.split(";")[0].split("=")[1] for label in table.cells[:-1:across]]
+def _over_groups(report: Report) -> tuple[Sequence[str], list[int]]:
+    """Labels without groups, and counts added over sites and groups."""
+    table = report.tables[0]
+    summed = [sum(column) for column in zip(*table.counts.values(), strict=True)]
+    parts = max(1, len(report.by_group))
+    one = len(summed) // parts
+    prefix = f"{report.by_group[0].group};" if report.by_group else ""
+    labels = [label.removeprefix(prefix) for label in table.cells[:one]]
+    return labels, [sum(summed[place::one]) for place in range(one)]
+
+
+def _class_names(labels: Sequence[str], across: int) -> list[str]:
+    said = [label.split(";")[0].split("=")[1] for label in labels[:-1:across]]
     return ["lost" if size == "0" else f"among {int(size):,}" for size in said]

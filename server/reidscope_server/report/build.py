@@ -40,6 +40,7 @@ from reidscope_server.estimates import (
     people,
     published,
 )
+from reidscope_server.estimates_groups import by_group
 from reidscope_server.pooling import pool, table_of
 
 _HOLDS = timedelta(days=3650)
@@ -131,6 +132,8 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             title=said.title,
             sha256=study.sha256,
             population=said.population,
+            cohort=str(said.cohort),
+            groups=str(said.experiment.groups or ""),
             question=said.question,
             reference_people=said.experiment.reference_people,
             reference_size=said.experiment.reference_size,
@@ -150,6 +153,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         identification=identification(said, pooled),
         after_any=after_any(said, pooled),
         by_site=by_site(said, signed),
+        by_group=by_group(said, pooled),
         influence=influence(said, signed),
         acquired=(acquired(pooled),),
         comparisons=comparisons(said, pooled),

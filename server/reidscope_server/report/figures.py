@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from reidscope_protocols.report import Report
 from reidscope_server.report.boxes import counts
 from reidscope_server.report.drawing import Sketch
+from reidscope_server.report.groups import groups
 from reidscope_server.report.plots import effects, forest, rates
 from reidscope_server.report.risk import gates, risk
 
@@ -20,6 +21,8 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn.append(effects)
     if report.failed_gates:
         drawn += [risk, gates]
+    if report.by_group:
+        drawn.append(groups)
     drawn += [forest, counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}

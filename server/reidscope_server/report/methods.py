@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from reidscope_protocols.cohort import EVERYBODY
 from reidscope_protocols.envelope import peek_payload
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_protocols.report import Comparison, Identification, Report
@@ -66,6 +67,7 @@ def _methods(report: Report, study: Study) -> str:
             _attack(asked),
             _attackers(asked),
             _outcome(asked),
+            *_who(report),
             *((_defacers(asked),) if len(asked.arms) > 1 else ()),
             _privacy(report, study),
             (
@@ -75,6 +77,12 @@ def _methods(report: Report, study: Study) -> str:
             ),
         )
     )
+
+
+def _who(report: Report) -> tuple[str, ...]:
+    said = report.study
+    cohort = f"The cohort was {said.cohort}." if said.cohort != str(EVERYBODY) else ""
+    return tuple(sentence for sentence in (cohort, said.groups) if sentence)
 
 
 def _results(report: Report) -> str:
@@ -97,8 +105,17 @@ def _results(report: Report) -> str:
         f"Unmodified scans gave away {rates} (attacker: {whole.found[0].attacker}).",
         *(_arm(arm) for arm in defaced),
         *(_any_of(row) for row in report.after_any),
+        *((_groups(report),) if report.by_group else ()),
     ]
     return " ".join(sentences)
+
+
+def _groups(report: Report) -> str:
+    told = [
+        f"{each.group.split('=', 1)[1]} {_ci(each.identification[0])}" for each in report.by_group
+    ]
+    size = report.by_group[0].identification[0].gallery_size
+    return f"By group, unmodified scans among {size:,} gave away: {', '.join(told)}."
 
 
 def _any_of(row: Identification) -> str:

@@ -17,6 +17,10 @@ from reidscope_protocols.report import (
 from reidscope_protocols.statements import Parsed
 
 _Value = str | int | float | None
+_GROUP_COLUMNS = (
+    *("group", "estimate", "arm", "attacker", "against", "gallery_size"),
+    *("value", "low", "high"),
+)
 _SITE_COLUMNS = ("site", "status", "people", "low", "high", "declared_people", "epsilon", "odds")
 
 
@@ -24,12 +28,13 @@ def sheets(report: Report) -> dict[str, bytes]:
     """Return every sheet's bytes by file name; a function of the report alone.
 
     Names and arms come from patterns of letters, digits and hyphens, labels from the study's own
-    cells: no field can start a spreadsheet formula.
+    cells and groups: no field can start a spreadsheet formula.
     """
     return {
         "identification.csv": _records(Identification, report.identification),
         "after_any.csv": _records(Identification, report.after_any),
         "by_site.csv": _records(SiteIdentification, report.by_site),
+        "by_group.csv": _sheet(_GROUP_COLUMNS, _groups(report)),
         "comparisons.csv": _records(Comparison, report.comparisons),
         "failed_gates.csv": _records(FailedGates, report.failed_gates),
         "damage.csv": _records(Damage, report.damage),
@@ -52,6 +57,19 @@ def _sites(report: Report) -> Iterable[Sequence[_Value]]:
         people = row.subjects
         counted = (people.estimate, people.low, people.high) if people else (None, None, None)
         yield (row.site, row.status, *counted, row.declared_people, row.epsilon, row.odds)
+
+
+def _groups(report: Report) -> Iterable[Sequence[_Value]]:
+    for each in report.by_group:
+        people, faces = each.people, each.acquired
+        yield (each.group, "people", *(None,) * 4, people.estimate, people.low, people.high)
+        yield (each.group, "acquired", *(None,) * 4, faces.rate, faces.low, faces.high)
+        for row in each.identification:
+            about = (row.arm, row.attacker, None, row.gallery_size)
+            yield (each.group, "rate", *about, row.rate, row.low, row.high)
+        for pair in each.comparisons:
+            about = (pair.arm, pair.attacker, pair.against, pair.gallery_size)
+            yield (each.group, "difference", *about, pair.difference, pair.low, pair.high)
 
 
 def _records(shape: type[Parsed], rows: Sequence[Parsed]) -> bytes:

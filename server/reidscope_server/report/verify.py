@@ -146,6 +146,8 @@ def verify_report(
                 report.failed_gates,
                 report.damage,
                 releases,
+                *(group.identification for group in report.by_group),
+                *(group.comparisons for group in report.by_group),
             )
         ),
         releases=len(releases),

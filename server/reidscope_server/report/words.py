@@ -62,6 +62,8 @@ def facts(asked: FaceExperiment, report: Report) -> list[tuple[str, str]]:
         ("Scans", _scans(asked)),
         ("Pictures", _renders(asked)),
         ("Recogniser", _recogniser(asked)),
+        ("Who counts", report.study.cohort),
+        *((("Groups", report.study.groups),) if report.study.groups else ()),
         ("A scan that fails a defacer's gates", _failed(asked)),
         ("Strangers", f"{asked.reference_size:,} public faces: {report.study.reference_people}"),
     ]
@@ -78,6 +80,8 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
         "counts": "Each person was counted in one box, and every box was blurred with noise before "
         "it left a hospital.",
     }
+    if report.by_group:
+        said["groups"] = by_groups(report)
     if defaced:
         best = min(defaced, key=lambda arm: arm.worst.rate)
         hidden = max(0.0, unmodified.found[0].rate - best.worst.rate)
@@ -89,6 +93,20 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
             "gates": f"{GATES} " + " ".join(_checked(arm, asked) for arm in defaced[:3]),
         }
     return said
+
+
+def by_groups(report: Report) -> str:
+    """Say how many of each group are found by their unmodified scan, and how sure that is."""
+    rows = [(each.group.split("=", 1)[1], each.identification[0]) for each in report.by_group]
+    told = "; ".join(
+        f"{name}: {of_100(row.rate).removesuffix(' people')} ({100 * row.low:.0f} to "
+        f"{100 * row.high:.0f})"
+        for name, row in rows
+    )
+    return (
+        f"Found by their unmodified scan, of 100 people of each group ({report.study.groups}) "
+        f"{told}. Where two intervals overlap, the groups may well be alike."
+    )
 
 
 def of_100(share: float) -> str:
