@@ -82,6 +82,8 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield ""
     yield "What an attacker could still learn"
     yield "  that this site took part, and population facts that hold whoever takes part;"
+    if any(said.cohort.phrases()):
+        yield "  of somebody who is taken to be counted: that they met the conditions above;"
     yield "  members of the public reference gallery are not protected by this site"
 
 
@@ -96,6 +98,7 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
     yield "What is computed here, person by person"
     yield f"  who         everybody of this site's index with {_MATES[asked.mate]}"
     yield f"              ({said.population})"
+    yield from _who(said)
     yield "  how         the scan is de-identified, its face is rendered, a recogniser compares it"
     yield f"              {_DIRECTIONS[asked.direction][asked.mate]}"
     yield f"  public      {asked.reference_size:,} faces: {asked.reference_people}"
@@ -110,6 +113,20 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
         yield f"              guessing reaches up to {asked.chance_percent:g}% of people"
     yield f"  galleries   found among {', '.join(f'{size:,}' for size in asked.anchors)} faces?"
     yield ""
+
+
+def _who(said: Study) -> Iterator[str]:
+    """Say who of them counts, and which groups are told apart."""
+    conditions = tuple(said.cohort.phrases())
+    for number, phrase in enumerate(conditions):
+        yield f"  {'' if number else 'only those':<12}{phrase}"
+    if conditions:
+        yield "              of whom it is not known is left out; how many are left stays here,"
+        yield "              and nothing is refused for it"
+    groups = said.experiment.groups
+    if groups is not None:
+        yield f"  groups      {', '.join(groups.labels)}"
+        yield "              each person's cell says the group too; small ones are never merged"
 
 
 def _leaves(said: Study) -> Iterator[str]:

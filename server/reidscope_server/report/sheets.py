@@ -68,8 +68,8 @@ def _groups(report: Report) -> Iterable[Sequence[_Value]]:
             about = (row.arm, row.attacker, None, row.gallery_size)
             yield (each.group, "rate", *about, row.rate, row.low, row.high)
         for pair in each.comparisons:
-            about = (pair.arm, pair.attacker, pair.against, pair.gallery_size)
-            yield (each.group, "difference", *about, pair.difference, pair.low, pair.high)
+            against = (pair.arm, pair.attacker, pair.against, pair.gallery_size)
+            yield (each.group, "difference", *against, pair.difference, pair.low, pair.high)
 
 
 def _records(shape: type[Parsed], rows: Sequence[Parsed]) -> bytes:
