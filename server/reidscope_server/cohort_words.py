@@ -108,7 +108,6 @@ REFUSED = (
             r"neighbou?r",
             r"similar",
             r"like\b",
-            r"except",
             r"outlier",
             r"typical",
             r"median",
@@ -119,7 +118,7 @@ REFUSED = (
             r"quartile",
             r"decile",
             r"z-?score",
-            r"every (?:other|\w+th|2nd|3rd)",
+            r"every (?:other|second|third|fourth|fifth|\w+th|2nd|3rd)",
             r"balanc",
             r"stratif",
             r"quota",
@@ -172,6 +171,9 @@ REFUSED = (
         what="a rule that singles one person out",
         pattern=_words(
             r"id\b",
+            r"except",
+            r"exclud",
+            r"(?:all|every\w+) but",
             r"ids\b",
             r"patient ?id",
             r"subject",
@@ -220,7 +222,7 @@ REFUSED = (
             r"employee",
             r"staff",
         ),
-        breaks="a table about a cohort of one is a statement about that one: noise of epsilon "
+        breaks="a table about a cohort of one, or of all but one, is about that one: epsilon "
         "bounds what it says, but a study is of people in general, and nobody may aim it",
     ),
 )
@@ -329,8 +331,9 @@ def _modalities(text: str, _: int) -> tuple[str, Any] | None:
 
 def _mates(text: str, _: int) -> tuple[str, Any] | None:
     words = {"photo": Mate.PHOTO, "second-scan": Mate.SECOND_SCAN}
-    listed = _listed(text.removeprefix("a ").replace("second scan", "second-scan"), words)
-    return listed and ("mates", listed)
+    # One a condition: all conditions must hold, and a list would read as either.
+    mate = words.get(text.lower().removeprefix("a ").replace("second scan", "second-scan"))
+    return mate and ("mates", (mate,))
 
 
 def _ages_of(text: str, number: int) -> tuple[str, Any] | None:

@@ -12,7 +12,9 @@ from pydicom import Dataset
 from reidscope_protocols.cohort import OLDEST_AGE, Modality, Sex
 
 _AGE = re.compile(r"(\d{1,3})([DWMY])")
-_A_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1}
+_A_YEAR = {"D": (4, 1461), "W": (28, 1461), "M": (1, 12), "Y": (1, 1)}
+"""A count of days, weeks, months or years times the first over the second is years."""
+
 _OLDEST_BELIEVED = 120
 _DATE_DIGITS = 8
 
@@ -87,12 +89,10 @@ def age_of(header: Dataset, taken: str) -> int | None:
         0 to 90 (90 or older); None where the header does not tell, or tells what no age is.
     """
     said = _AGE.fullmatch(str(header.get("PatientAge") or "").strip().upper())
-    years = (
-        int(said[1]) // _A_YEAR[said[2]]
-        if said
-        else _between(str(header.get("PatientBirthDate") or "").strip(), taken)
-    )
-    return believed(years)
+    if said is None:
+        return believed(_between(str(header.get("PatientBirthDate") or "").strip(), taken))
+    times, over = _A_YEAR[said[2]]
+    return believed(int(said[1]) * times // over)
 
 
 def believed(years: int | None) -> int | None:
