@@ -129,7 +129,8 @@ def audit_output(
 
     Privacy
     -------
-    Reads the originals' identifiers to look for them; the report holds tags and constants alone.
+    Reads the originals' identifiers to look for them; the report holds tags and constants alone
+    (docs/privacy.md, "De-identification").
     """
     profile = profile if profile is not None else load_profile("basic")
     program = find_validator() if conformance else None

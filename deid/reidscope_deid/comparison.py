@@ -48,7 +48,8 @@ class Comparison:
 
     Privacy
     -------
-    Holds old and new UIDs and patient IDs: has no repr and no serialiser.
+    Holds old and new UIDs and patient IDs: has no repr and no serialiser (docs/privacy.md,
+    "De-identification").
     """
 
     profile: Profile

@@ -60,7 +60,7 @@ class SeriesDefacer(Protocol):
 
         Privacy
         -------
-        Sees a face; keeps nothing of it.
+        Sees a face; keeps nothing of it (docs/privacy.md, "De-identification").
         """
         ...
 

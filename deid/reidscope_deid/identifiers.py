@@ -97,7 +97,7 @@ class Original:
 
     Privacy
     -------
-    Holds identifiers: has no serialiser and no repr.
+    Holds identifiers: has no serialiser and no repr (docs/privacy.md, "De-identification").
     """
 
     identifiers: dict[bytes, int] = field(default_factory=dict)

@@ -41,7 +41,8 @@ class SiteKey:
 
     Privacy
     -------
-    Never shown, never compared in variable time, never pickled.
+    Never shown, never compared in variable time, never pickled (docs/privacy.md,
+    "De-identification").
     """
 
     secret: bytes = field(repr=False)

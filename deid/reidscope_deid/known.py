@@ -34,7 +34,7 @@ class KnownWords:
 
     Privacy
     -------
-    Identifiers: for comparison in memory alone.
+    Identifiers: for comparison in memory alone (docs/privacy.md, "De-identification").
     """
 
     _by_person: dict[str, frozenset[bytes]] = field(default_factory=dict)

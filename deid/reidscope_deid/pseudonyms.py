@@ -122,6 +122,6 @@ def pseudonym(key: SiteKey, patient_id: str) -> Pseudonym:
     Privacy
     -------
     Cannot be computed, nor tried out, without the key; two sites' pseudonyms of one person are
-    unrelated.
+    unrelated (docs/privacy.md, "De-identification").
     """
     return Namer.of(key).patient(patient_id).pseudonym

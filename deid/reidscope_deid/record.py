@@ -122,7 +122,8 @@ class Record:
 
     Privacy
     -------
-    Counts of the site's own files: exact, for the site's own eyes. Holds no value of an element.
+    Counts of the site's own files: exact, for the site's own eyes. Holds no value of an element
+    (docs/privacy.md, "De-identification").
     """
 
     profile: str
@@ -198,7 +199,8 @@ def key_name(key: SiteKey) -> str:
 
     Privacy
     -------
-    64 bits of a branch of their own: nothing that the key makes can be computed from them.
+    64 bits of a branch of their own: nothing that the key makes can be computed from them
+    (docs/privacy.md, "De-identification").
     """
     return f"K-{key.branch(_KEY_BRANCH).hex()[:_KEY_DIGITS]}"
 

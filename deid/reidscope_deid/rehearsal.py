@@ -73,7 +73,8 @@ class Rehearsal:
 
         Privacy
         -------
-        A function of one person's files, the site's key and the profile. Nothing is written.
+        A function of one person's files, the site's key and the profile. Nothing is written
+        (docs/privacy.md, "De-identification").
         """
         met: set[str] = set()
         paths = list(files)

@@ -33,7 +33,8 @@ class Needles:
 
     Privacy
     -------
-    Holds what it is given, identifiers mostly: has no repr and no serialiser.
+    Holds what it is given, identifiers mostly: has no repr and no serialiser (docs/privacy.md,
+    "De-identification").
     """
 
     __slots__ = ("_by_end", "_ends", "_possible")

@@ -152,7 +152,7 @@ def unseal(path: Path, certificate: Path, private_key: Path) -> Dataset:
 
     Privacy
     -------
-    Returns identifiers: for the recipient's eyes alone.
+    Returns identifiers: for the recipient's eyes alone (docs/privacy.md, "De-identification").
     """
     try:
         holder = x509.load_pem_x509_certificate(certificate.read_bytes())

@@ -217,7 +217,7 @@ def deidentify_files(
     Privacy
     -------
     What is written is de-identified as far as the profile goes; faces and burned-in text are not
-    its business.
+    its business (docs/privacy.md, "De-identification").
     """
     deidentifier = Deidentifier.of(key, profile).knowing(files)
     placed: list[Path] = []

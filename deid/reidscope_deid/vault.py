@@ -48,7 +48,8 @@ class Vault:
 
     Privacy
     -------
-    Whoever holds both can name everybody in it. Keep them apart.
+    Whoever holds both can name everybody in it. Keep them apart (docs/privacy.md,
+    "De-identification").
     """
 
     path: Path

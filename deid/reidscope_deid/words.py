@@ -99,7 +99,7 @@ def known_words(
 
     Privacy
     -------
-    Identifiers: for comparison in memory alone.
+    Identifiers: for comparison in memory alone (docs/privacy.md, "De-identification").
     """
     found: set[bytes] = set()
     for tag, vr, value in _leaves(data, elements, encoding, depth=0):

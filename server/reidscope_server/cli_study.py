@@ -11,7 +11,6 @@ import typer
 from reidscope_protocols import comma_lists
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import sign_payload
-from reidscope_protocols.errors import RefusalError
 from reidscope_protocols.face_experiment import LARGEST_SCAN_CAP
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
@@ -19,10 +18,9 @@ from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_protocols.vocabulary import FailedGate
 from reidscope_server import cohort_words
+from reidscope_server.cli_plan import plan_command, width_to_come
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
-from reidscope_server.planning import WIDEST_POINTS, plan
-from reidscope_server.planning_groups import group_shares, plan_groups
 from reidscope_server.verbs import ask
 
 _PUBLIC = 0o644
@@ -169,64 +167,7 @@ def new(
     say(f"draft of {study_id}: {tables}; epsilon {study.loss} at each site")
 
 
-@study_app.command("plan")
-def plan_command(
-    draft_file: Draft,
-    people: Annotated[str, typer.Option(help="People a site, separated by commas.")],
-    *,
-    force: Annotated[bool, typer.Option("--force", help="Accept wide intervals.")] = False,
-    shares: Annotated[
-        str,
-        typer.Option(
-            "--group-shares",
-            help="Share of people in each group, in the study's order, such as 50%,45%; alike if "
-            "absent.",
-        ),
-    ] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Say how wide every interval will be; refuse a study that would answer nothing.
-
-    Failed gates, damage and groups are shown and never refused for: they are there to warn.
-    """
-    study = Study.parse(draft_file.read_bytes())
-    sizes = comma_lists.whole_numbers(people, "people")
-    planned = plan(study, sizes)
-    by_group = plan_groups(study, sizes, group_shares(study, shares))
-    rows = [
-        {
-            "kind": row.kind,
-            "arm": row.arm,
-            "gallery": row.gallery_size,
-            "half_width_points": round(row.half_width_points, 1),
-        }
-        for row in planned
-    ]
-    rows += [
-        {
-            "kind": row.width.kind,
-            "group": row.group,
-            "arm": row.width.arm,
-            "gallery": row.width.gallery_size,
-            "half_width_points": round(row.width.half_width_points, 1),
-        }
-        for row in by_group
-    ]
-    if as_json:
-        show_json(rows)
-    else:
-        grouped = ("group",) if by_group else ()
-        columns = ("kind", *grouped, "arm", "gallery", "half_width_points")
-        table = [["" if row.get(c) is None else row[c] for c in columns] for row in rows]
-        show_table(f"{study.study_id}: intervals to come", columns, table)
-    widest = max(row.half_width_points for row in planned if row.gallery_size is not None)
-    if widest > WIDEST_POINTS and not force:
-        raise RefusalError(
-            "plan",
-            got=f"a half-width of {widest:.1f} points",
-            expected=f"at most {WIDEST_POINTS:.0f}",
-            do="ask more people or sites, fewer arms, or a larger epsilon; or give --force",
-        )
+study_app.command("plan")(plan_command)
 
 
 @study_app.command()
@@ -245,6 +186,7 @@ def sign(
     envelope = sign_payload(payload, payload_type=Study.payload_type, key=StatementKey.load(path))
     write_durably(out, envelope, mode=_PUBLIC)
     say(f"signed {study.study_id}: {len(envelope)} bytes")
+    say(width_to_come(study))
 
 
 @study_app.command("open")

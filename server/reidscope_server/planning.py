@@ -1,27 +1,68 @@
 """How wide the intervals of a study will be, before anybody is asked.
 
 The report's own interval code reads the counts that would be expected; nothing is simulated. A rate
-near a half is the widest.
+near a half is the widest. Each interval is planned three times: with discrete Laplace noise at
+every site, as a study is released; with discrete Gaussian noise at the same total loss; and with
+one discrete Laplace shared by all sites under a secure sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from reidscope_protocols.cells import weights
 from reidscope_protocols.errors import InputError
-from reidscope_protocols.face_experiment import GATES_TABLE
+from reidscope_protocols.face_experiment import DAMAGE_TABLE, GATES_TABLE
 from reidscope_protocols.side_tables import SERIOUS_DAMAGE, weights_of_damage, weights_of_failed
-from reidscope_protocols.study import Study
+from reidscope_protocols.statements import LARGEST_SITE
+from reidscope_protocols.study import Study, TableRequest
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
 from reidscope_server.intervals import Weighed, difference_interval, share_interval
+from reidscope_server.mechanisms import (
+    DELTA,
+    MechanismChoice,
+    compare_mechanisms,
+    distributed_variance,
+)
 from reidscope_server.pooling import noise_variance
 
 WIDEST_POINTS = 15.0
 """Half width, percentage points, beyond which a rate is hardly worth a person's epsilon."""
+
+Kind = Literal["rate", "difference", "failed gates", "damage"]
+_A_HALF = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a designer expects, from a rehearsal on public people for instance.
+
+    Attributes
+    ----------
+    rates : mapping of str to float
+        Column (`unmodified`, an arm, `arm/attacker`) to the share found, in [0, 1];
+        `unmodified@1000` for one gallery size of several.
+    other : float
+        Share of every column that `rates` does not name, and of failed gates and damage.
+    colluders : int
+        Sites that a secure sum would tolerate to work against the others.
+    """
+
+    rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    other: float = _A_HALF
+    colluders: int = 0
+
+    def of(self, column: str, gallery_size: int) -> float:
+        """Return the share expected of a column at a gallery size."""
+        return self.rates.get(f"{column}@{gallery_size}", self.rates.get(column, self.other))
+
+    def after(self, column: str, gallery_size: int) -> float:
+        """Return the same of a defacer, who is taken to hide everybody if nobody said."""
+        return self.rates.get(f"{column}@{gallery_size}", self.rates.get(column, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +78,70 @@ class PlannedWidth:
         A column of the joint table: the arm, with its attacker where there are several.
     gallery_size : int or None
         None for what needs no gallery.
+    rate : float
+        The share, or the difference, that it is planned for.
     half_width_points : float
-        Percentage points.
+        With discrete Laplace noise at every site; percentage points.
+    gaussian_points, distributed_points : float
+        The same with discrete Gaussian noise at the study's loss and delta, and with one discrete
+        Laplace shared by all sites.
+    distributed_pays : bool
+        Whether the sites' own noise outweighs the sampling of people: below that a secure sum
+        cannot narrow the interval by more than 30%.
     """
 
-    kind: Literal["rate", "difference", "failed gates", "damage"]
+    kind: Kind
     arm: str
     gallery_size: int | None
+    rate: float
     half_width_points: float
+    gaussian_points: float
+    distributed_points: float
+    distributed_pays: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One interval: weights of a table's cells, and what they are expected to add up to.
+
+    Attributes
+    ----------
+    mean : float
+        Expected share, or difference.
+    discordant : float or None
+        Share of people whose two arms disagree; None for a share.
+    """
+
+    table: str
+    kind: Kind
+    arm: str
+    row: tuple[int, ...]
+    mean: float
+    gallery_size: int | None = None
+    discordant: float | None = None
+    gallery_sd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noise:
+    """Variance of each pooled count of one table, three ways."""
+
+    local: float
+    gaussian: float
+    distributed: float
 
 
 def plan(
-    study: Study, people_per_site: Sequence[int], *, rate: float = 0.5, discordant: float = 0.5
+    study: Study,
+    people_per_site: Sequence[int],
+    expected: Expected | None = None,
+    *,
+    delta: float = DELTA,
 ) -> tuple[PlannedWidth, ...]:
     """Return the expected half width of everything that the report will estimate.
+
+    A defacer whose rate nobody gave is taken to hide everybody; one with a rate, to find people as
+    if the unmodified arm had nothing to do with it, the widest that its difference can sensibly be.
 
     Parameters
     ----------
@@ -58,133 +149,158 @@ def plan(
         A draft or a signed one.
     people_per_site : sequence of int
         One number a site that is expected to release, each at least 1.
-    rate : float
-        True share found that every arm is planned for, in [0, 1].
-    discordant : float
-        Share of people whom a defacer hides, in [0, 1]; nobody becomes findable by it.
+    expected : Expected, optional
+        A half everywhere without it.
+    delta : float
+        Of the Gaussian noise that is compared.
 
     Raises
     ------
     InputError
-        No site, a site without people, or a share outside [0, 1].
+        No site, a site without people, a share outside [0, 1], a rate of no column, or as many
+        colluders as sites.
     """
-    if not people_per_site or min(people_per_site) < 1:
-        raise InputError(
-            "plan",
-            got="no site, or a site without people",
-            expected="at least one person at each of at least one site",
-            do="give each site's declared size",
+    expected = expected or Expected()
+    _check(study, people_per_site, expected)
+    choice = mechanisms(study, delta=delta)
+    noise = {
+        request.table: _Noise(
+            local=len(people_per_site) * noise_variance(request.epsilon_nano),
+            gaussian=len(people_per_site) * by_table.gaussian_sd**2,
+            distributed=distributed_variance(
+                request.epsilon_nano, sites=len(people_per_site), colluders=expected.colluders
+            ),
         )
-    if not (0 <= rate <= 1 and 0 <= discordant <= 1):
-        raise InputError("plan", got="a share outside 0 to 1", expected="0 to 1", do="correct it")
-    size = study.experiment.anchors[0]
-    rates = (
-        PlannedWidth(
-            kind="rate",
-            arm=readout.column,
-            gallery_size=at,
-            half_width_points=100
-            * share_interval(
-                _expected(
-                    study, _ones(study, readout.column, at), people_per_site, mean=rate, at=at
-                )
-            ).half_width,
-        )
-        for readout, at in read_points(study)
+        for request, by_table in zip(study.tables, choice.tables, strict=True)
+    }
+    people = sum(people_per_site)
+    return tuple(
+        _planned(question, people, noise[question.table])
+        for question in _questions(study, expected)
     )
-    differences = (
-        PlannedWidth(
-            kind="difference",
-            arm=readout.column,
-            gallery_size=size,
-            half_width_points=100
-            * difference_interval(
-                _expected(
-                    study,
-                    _signs(study, readout.column),
-                    people_per_site,
-                    mean=-discordant,
-                    at=size,
-                ),
-                discordant=discordant * sum(people_per_site),
-            ).half_width,
-        )
-        for readout in study.experiment.readouts[1:]
-    )
-    return (*rates, *differences, *_beside(study, people_per_site, rate))
+
+
+def mechanisms(study: Study, *, delta: float = DELTA) -> MechanismChoice:
+    """Compare discrete Laplace and discrete Gaussian noise for a study's own tables and loss."""
+    tables = [(table.table, len(table.cells), table.epsilon_nano) for table in study.tables]
+    return compare_mechanisms(tables, delta=delta)
 
 
 def too_wide(
     planned: Sequence[PlannedWidth], *, widest_points: float = WIDEST_POINTS
 ) -> tuple[PlannedWidth, ...]:
-    """Return the rates whose planned half width is beyond `widest_points`: empty is good news.
+    """Return the rates and differences planned to be wider than `widest_points`: empty is good.
 
-    Rates alone: failed gates and damage are asked to warn, and a coarse warning will do.
+    Failed gates and damage are asked to warn, and a coarse warning will do.
     """
     return tuple(
         width
         for width in planned
-        if width.kind == "rate" and width.half_width_points > widest_points
+        if width.gallery_size is not None and width.half_width_points > widest_points
     )
 
 
-def _ones(study: Study, arm: str, gallery_size: int) -> tuple[int, ...]:
-    return weights(study.joint_table.cells, arm=arm, gallery_size=gallery_size)
+def _check(study: Study, people_per_site: Sequence[int], expected: Expected) -> None:
+    if not people_per_site or min(people_per_site) < 1 or max(people_per_site) > LARGEST_SITE:
+        raise InputError(
+            "plan",
+            got="no site, or a site without people or with too many",
+            expected=f"1 to {LARGEST_SITE} people at each of at least one site",
+            do="give each site's declared size",
+        )
+    if not all(0 <= share <= 1 for share in (expected.other, *expected.rates.values())):
+        raise InputError("plan", got="a share outside 0 to 1", expected="0 to 1", do="correct it")
+    columns = [readout.column for readout in study.experiment.readouts]
+    points = {f"{readout.column}@{size}" for readout, size in read_points(study)}
+    if not set(expected.rates) <= {*columns, *points}:
+        raise InputError(
+            "rates",
+            got="a rate of an arm that the study does not ask about",
+            expected="rates of " + ", ".join(columns),
+            do="correct --rate",
+        )
+    if not 0 <= expected.colluders < len(people_per_site):
+        raise InputError(
+            "colluders",
+            got=f"{expected.colluders} of {len(people_per_site)} sites",
+            expected="fewer than there are sites",
+            do="correct --colluders",
+        )
 
 
-def _signs(study: Study, arm: str) -> tuple[int, ...]:
+def _questions(study: Study, expected: Expected) -> Iterator[_Question]:
+    """Say everything that the report will estimate, rates first."""
+    joint = study.joint_table
+    for readout, at in read_points(study):
+        yield _Question(
+            table=joint.table,
+            kind="rate",
+            arm=readout.column,
+            gallery_size=at,
+            row=weights(joint.cells, arm=readout.column, gallery_size=at),
+            mean=expected.of(readout.column, at),
+            gallery_sd=gallery_sd(study, at),
+        )
     size = study.experiment.anchors[0]
-    pairs = zip(_ones(study, arm, size), _ones(study, UNMODIFIED, size), strict=True)
-    return tuple(ours - theirs for ours, theirs in pairs)
-
-
-def _beside(study: Study, people_per_site: Sequence[int], rate: float) -> Iterator[PlannedWidth]:
-    """Plan the tables beside the joint one, each at its own price."""
+    before = expected.of(UNMODIFIED, size)
+    whole = weights(joint.cells, arm=UNMODIFIED, gallery_size=size)
+    for readout in study.experiment.readouts[1:]:
+        ours = weights(joint.cells, arm=readout.column, gallery_size=size)
+        after = expected.after(readout.column, size)
+        yield _Question(
+            table=joint.table,
+            kind="difference",
+            arm=readout.column,
+            gallery_size=size,
+            row=tuple(one - other for one, other in zip(ours, whole, strict=True)),
+            mean=after - before,
+            discordant=before * (1 - after) + after * (1 - before),
+            gallery_sd=gallery_sd(study, size),
+        )
     for table in study.tables[1:]:
-        gates = table.table == GATES_TABLE
-        for arm in study.experiment.arms[1:] if gates else (table.table.split("/", 1)[1],):
-            row = (
-                weights_of_failed(table.cells, arm=arm)
-                if gates
-                else weights_of_damage(table.cells, lost=SERIOUS_DAMAGE)
-            )
-            weighed = _weighed(
-                row, people_per_site, mean=rate, epsilon_nano=table.epsilon_nano, sd=0.0
-            )
-            yield PlannedWidth(
-                kind="failed gates" if gates else "damage",
-                arm=arm,
-                gallery_size=None,
-                half_width_points=100 * share_interval(weighed).half_width,
-            )
+        for kind, arm, row in _warnings(study, table):
+            yield _Question(table=table.table, kind=kind, arm=arm, row=row, mean=expected.other)
 
 
-def _expected(
-    study: Study, row: Sequence[int], people_per_site: Sequence[int], *, mean: float, at: int
-) -> Weighed:
-    return _weighed(
-        row,
-        people_per_site,
-        mean=mean,
-        epsilon_nano=study.joint_table.epsilon_nano,
-        sd=gallery_sd(study, at),
-    )
+def _warnings(
+    study: Study, table: TableRequest
+) -> Iterator[tuple[Literal["failed gates", "damage"], str, tuple[int, ...]]]:
+    if table.table == GATES_TABLE:
+        for arm in study.experiment.arms[1:]:
+            yield "failed gates", arm, weights_of_failed(table.cells, arm=arm)
+    elif table.table.startswith(f"{DAMAGE_TABLE}/"):
+        arm = table.table.removeprefix(f"{DAMAGE_TABLE}/")
+        yield "damage", arm, weights_of_damage(table.cells, lost=SERIOUS_DAMAGE)
 
 
-def _weighed(
-    row: Sequence[int],
-    people_per_site: Sequence[int],
-    *,
-    mean: float,
-    epsilon_nano: int,
-    sd: float,
-) -> Weighed:
-    return Weighed(
-        total=mean * sum(people_per_site),
-        people=sum(people_per_site),
-        weight_sum=sum(row),
-        weight_squares=sum(w * w for w in row),
-        cells=len(row),
-        noise_variance=len(people_per_site) * noise_variance(epsilon_nano),
-        gallery_sd=sd,
+def _planned(question: _Question, people: int, noise: _Noise) -> PlannedWidth:
+    def points(variance: float) -> float:
+        weighed = Weighed(
+            total=question.mean * people,
+            people=people,
+            weight_sum=sum(question.row),
+            weight_squares=sum(w * w for w in question.row),
+            cells=len(question.row),
+            noise_variance=variance,
+            gallery_sd=question.gallery_sd,
+        )
+        found = (
+            share_interval(weighed)
+            if question.discordant is None
+            else difference_interval(weighed, discordant=question.discordant * people)
+        )
+        return 100 * found.half_width
+
+    ones = question.mean if question.discordant is None else question.discordant
+    sampling = people * (ones - question.mean**2)
+    noisy = noise.local * sum((w - question.mean) ** 2 for w in question.row)
+    return PlannedWidth(
+        kind=question.kind,
+        arm=question.arm,
+        gallery_size=question.gallery_size,
+        rate=question.mean,
+        half_width_points=points(noise.local),
+        gaussian_points=points(noise.gaussian),
+        distributed_points=points(noise.distributed),
+        distributed_pays=noisy > sampling and noise.distributed < noise.local,
     )

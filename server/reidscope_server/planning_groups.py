@@ -18,7 +18,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
 from reidscope_server.intervals import Weighed, difference_interval, share_interval
-from reidscope_server.planning import PlannedWidth
+from reidscope_server.planning import Kind
 from reidscope_server.pooling import noise_variance
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%|(0?\.\d{1,6}|[01])")
@@ -27,10 +27,14 @@ _SLACK = Fraction(1, 1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupWidth:
-    """Expected half width of one 95% interval of one group."""
+    """Expected half width of one 95% interval of one group, percentage points."""
 
     group: str
-    width: PlannedWidth
+    kind: Kind
+    arm: str
+    gallery_size: int
+    rate: float
+    half_width_points: float
 
 
 def group_shares(study: Study, text: str) -> tuple[Fraction, ...]:
@@ -91,7 +95,7 @@ def plan_groups(
         return ()
     everybody, sites = sum(people_per_site), len(people_per_site)
     return tuple(
-        GroupWidth(group=group, width=width)
+        width
         for group, share in zip(groups.labels, shares, strict=True)
         for width in _widths(
             study, group, float(everybody * share), sites, rate=rate, discordant=discordant
@@ -101,7 +105,7 @@ def plan_groups(
 
 def _widths(
     study: Study, group: str, people: float, sites: int, *, rate: float, discordant: float
-) -> Iterator[PlannedWidth]:
+) -> Iterator[GroupWidth]:
     cells = study.joint_table.cells
     labels = [cells[place] for place in cells_of(cells, group)]
     smallest = study.experiment.anchors[0]
@@ -120,10 +124,12 @@ def _widths(
 
     for readout, size in read_points(study):
         ones = weights(labels, arm=readout.column, gallery_size=size)
-        yield PlannedWidth(
+        yield GroupWidth(
+            group=group,
             kind="rate",
             arm=readout.column,
             gallery_size=size,
+            rate=rate,
             half_width_points=100 * share_interval(weighed(ones, rate, size)).half_width,
         )
     whole = weights(labels, arm=UNMODIFIED, gallery_size=smallest)
@@ -133,9 +139,11 @@ def _widths(
         interval = difference_interval(
             weighed(signs, -discordant, smallest), discordant=discordant * people
         )
-        yield PlannedWidth(
+        yield GroupWidth(
+            group=group,
             kind="difference",
             arm=readout.column,
             gallery_size=smallest,
+            rate=-discordant,
             half_width_points=100 * interval.half_width,
         )

@@ -25,7 +25,8 @@ class OptOuts:
 
     Privacy
     -------
-    Holds the site's own PatientIDs: stays in memory and never leaves the site.
+    Holds the site's own PatientIDs: stays in memory and never leaves the site (docs/privacy.md,
+    "Neighbours").
     """
 
     ids: frozenset[str] = frozenset()

@@ -101,7 +101,8 @@ def resolve(
 
     Privacy
     -------
-    The counts are exact: they are shown on the site's own terminal and never leave it.
+    The counts are exact: they are shown on the site's own terminal and never leave it
+    (docs/privacy.md, "Neighbours").
     """
     people: list[Person] = []
     excluded: Counter[str] = Counter()

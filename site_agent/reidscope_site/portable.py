@@ -33,7 +33,7 @@ def export_statements(agent: Agent, folder: Path) -> tuple[Path, ...]:
 
     Privacy
     -------
-    The very bytes that the wire would carry, and nothing else.
+    The very bytes that the wire would carry, and nothing else (docs/privacy.md, "The wire").
 
     Raises
     ------

@@ -22,7 +22,7 @@ def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
 
     Privacy
     -------
-    Reads no data, draws no noise, charges nothing.
+    Reads no data, draws no noise, charges nothing (docs/privacy.md, "The wire").
     """
     now = datetime.now(UTC)
     made_up = Release(

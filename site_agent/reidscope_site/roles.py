@@ -26,7 +26,8 @@ class Caller:
 
     Privacy
     -------
-    Stays at the site: a Decision carries the role alone.
+    Stays at the site: a Decision carries the role alone (docs/privacy.md, "What stays at the
+    site").
     """
 
     uid: int

@@ -44,7 +44,7 @@ class Scan:
 
     Privacy
     -------
-    Points at the person's files: never leaves the site.
+    Points at the person's files: never leaves the site (docs/privacy.md, "What stays at the site").
     """
 
     kind: ScanKind
@@ -71,7 +71,7 @@ class Person:
 
     Privacy
     -------
-    Points at the person's files: never leaves the site.
+    Points at the person's files: never leaves the site (docs/privacy.md, "Neighbours").
     """
 
     pseudonym: str
@@ -112,7 +112,8 @@ class Snapshot:
 
         Privacy
         -------
-        The digest is keyed, so that it cannot be tested against a guessed list of people.
+        The digest is keyed, so that it cannot be tested against a guessed list of people
+        (docs/privacy.md, "Neighbours").
         """
         rows = [
             (
@@ -151,7 +152,8 @@ class Snapshot:
 
         Privacy
         -------
-        The digest is another one afterwards, so that every approval given before is void.
+        The digest is another one afterwards, so that every approval given before is void
+        (docs/privacy.md, "Neighbours").
         """
         photos = {person.pseudonym: person.photo for person in self.people()}
         with transaction(self._connection):

@@ -37,7 +37,8 @@ def standing(agent: Agent) -> dict[str, Any]:
 
     Privacy
     -------
-    Holds nothing that was counted in data; for the site's own people all the same.
+    Holds nothing that was counted in data; for the site's own people all the same (docs/privacy.md,
+    "What stays at the site").
     """
     policy, spent = agent.policy, agent.ledger.spent()
     studies = agent.studies.every() if agent.home.coordinator_file.exists() else ()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reidscope_protocols.cells import found_in
 from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
@@ -18,7 +19,7 @@ from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Constant, FiveSafes, Study, priced
 from reidscope_protocols.vocabulary import Attacker, ConstantRole
-from reidscope_server.planning import plan, too_wide
+from reidscope_server.planning import Expected, PlannedWidth, plan, too_wide
 
 ANCHORS = (100, 1000, 10_000)
 SHA256 = {
@@ -77,7 +78,7 @@ def test_a_defacer_at_one_half_has_the_width_that_simulation_gave(
     people: list[int], epsilon: str, points: float
 ) -> None:
     """Simulated for a joint table at 2 and at 1: the gates take a fifth of what is agreed."""
-    planned = plan(a_study(epsilon), people, rate=0.5)
+    planned = plan(a_study(epsilon), people)
     width = next(w.half_width_points for w in planned if w.arm == "blur")
     assert width == pytest.approx(points, abs=0.25)
 
@@ -133,18 +134,24 @@ def test_the_tables_beside_have_the_width_that_simulation_gives(kind: str, share
             noise = draws.geometric(p, (2, len(fitting)))
             counts += noise[0] - noise[1]
         found.append(counts @ fitting / counts.sum())
-    planned = plan(study, people, rate=share)
+    planned = plan(study, people, Expected(other=share))
     width = next(w.half_width_points for w in planned if (w.kind, w.arm) == (kind, "blur"))
     assert width == pytest.approx(196 * float(np.std(found)), rel=0.12)
 
 
 def test_too_little_epsilon_for_too_few_people_is_too_wide() -> None:
-    assert len(too_wide(plan(a_study("0.5"), [84]))) == 7
-    assert too_wide(plan(a_study("2"), [84])) == ()
+    assert len(too_wide(plan(a_study("0.5"), [84]))) == 7 + 4  # rates and differences
+    assert too_wide(plan(a_study("2"), [84] * 3)) == ()
+
+
+def test_a_difference_is_held_to_the_same_width_as_a_rate() -> None:
+    planned = plan(a_study("2"), [84])
+    assert {w.kind for w in too_wide(planned)} == {"difference"}
+    assert too_wide(planned, widest_points=17) == ()
 
 
 def test_wide_gates_and_damage_warn_and_stop_nothing() -> None:
-    planned = plan(a_study("2", damage_arms=("blur",)), [84])
+    planned = plan(a_study("2", damage_arms=("blur",)), [120])
     assert max(w.half_width_points for w in planned if w.kind == "failed gates") > 15
     assert too_wide(planned) == ()
 
@@ -155,14 +162,105 @@ def test_more_people_and_fewer_arms_never_widen_the_plan(
     people: int, sites: int, rate: float
 ) -> None:
     def widest(count: int, arms: tuple[str, ...]) -> float:
-        planned = plan(a_study("2", arms), [count] * sites, rate=rate)
+        planned = plan(a_study("2", arms), [count] * sites, Expected(other=rate))
         return max(w.half_width_points for w in planned if w.kind == "rate")
 
     assert widest(2 * people, ARMS) <= widest(people, ARMS) + 1e-9
     assert widest(people, ARMS[:1]) <= widest(people, ARMS) + 1e-9
 
 
-@pytest.mark.parametrize(("people", "rate"), [([], 0.5), ([84, 0], 0.5), ([84], 1.5)])
-def test_a_plan_for_nobody_or_an_impossible_rate_is_refused(people: list[int], rate: float) -> None:
+@pytest.mark.parametrize(
+    ("people", "expected"),
+    [
+        ([], Expected()),
+        ([84, 0], Expected()),
+        ([84, 10**400], Expected()),
+        ([84], Expected(other=1.5)),
+        ([84], Expected(other=math.nan)),
+        ([84], Expected(rates={"blur": -0.1})),
+        ([84], Expected(rates={"mideface": 0.1})),
+        ([84], Expected(rates={"unmodified@50": 0.1})),
+        ([84], Expected(rates={"blur@1000": 0.1})),
+        ([84], Expected(colluders=1)),
+        ([84, 84], Expected(colluders=-1)),
+    ],
+)
+def test_a_plan_for_nobody_or_an_impossible_rate_is_refused(
+    people: list[int], expected: Expected
+) -> None:
     with pytest.raises(InputError):
-        plan(a_study("2"), people, rate=rate)
+        plan(a_study("2"), people, expected)
+
+
+def widths(planned: tuple[PlannedWidth, ...], kind: str) -> dict[str, PlannedWidth]:
+    return {f"{w.arm}@{w.gallery_size}": w for w in planned if w.kind == kind}
+
+
+def test_each_arm_is_planned_for_the_rate_that_is_expected_of_it() -> None:
+    expected = Expected(rates={"unmodified": 0.8, "unmodified@10000": 0.5, "blur": 0.1})
+    rates = widths(plan(a_study("2"), [84] * 3, expected), "rate")
+    assert {at: w.rate for at, w in rates.items()} == {
+        "unmodified@100": 0.8,
+        "unmodified@1000": 0.8,
+        "unmodified@10000": 0.5,
+        "blur@100": 0.1,
+        "box@100": 0.5,
+        "quickshear@100": 0.5,
+        "skull-strip@100": 0.5,
+    }
+    assert rates["blur@100"].half_width_points < rates["box@100"].half_width_points
+    differences = widths(plan(a_study("2"), [84] * 3, expected), "difference")
+    assert differences["blur@100"].rate == pytest.approx(-0.7)
+    assert differences["box@100"].rate == pytest.approx(-0.8)  # nobody said: it hides everybody
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.8, 0.1), (0.5, 0.3), (0.3, 0.3)])
+def test_a_planned_difference_covers_arms_that_have_nothing_to_do_with_each_other(
+    before: float, after: float
+) -> None:
+    """Simulated without the coin that makes the two agree: 600 draws know an sd to 3%."""
+    study, people = a_study("2", ARMS[:1]), 400
+    expected = Expected(rates={"unmodified": before, "blur": after})
+    planned = widths(plan(study, [people], expected), "difference")["blur@100"]
+    draws = np.random.default_rng(3)
+    a = math.exp(-study.joint_table.epsilon_nano / NANO)
+    noisy_cells = sum(
+        (("blur=yes" in label) - (found_in(label, arm="unmodified", gallery_size=100))) ** 2
+        for label in study.joint_table.cells
+    )
+    found = []
+    for _ in range(600):
+        first, second = draws.random(people) < before, draws.random(people) < after
+        noise = draws.geometric(1 - a, (2, noisy_cells))
+        total = (second.astype(int) - first).sum() + (noise[0] - noise[1]).sum()
+        found.append(total / people)
+    assert planned.half_width_points == pytest.approx(196 * float(np.std(found)), rel=0.12)
+
+
+def test_distributed_noise_is_planned_with_one_laplace_for_all_sites() -> None:
+    study = a_study("0.5", ARMS[:1])
+    shared = widths(plan(study, [84] * 20), "rate")["blur@100"]
+    # 20 sites with a twentieth of the noise variance each: one site of everybody's people
+    assert shared.distributed_points == pytest.approx(
+        widths(plan(study, [84 * 20]), "rate")["blur@100"].half_width_points
+    )
+    assert shared.distributed_pays
+    colluding = widths(plan(study, [84] * 20, Expected(colluders=10)), "rate")["blur@100"]
+    assert shared.distributed_points < colluding.distributed_points < colluding.half_width_points
+    assert not widths(plan(study, [84]), "rate")["blur@100"].distributed_pays  # with nobody
+
+
+@pytest.mark.parametrize(("epsilon", "pays"), [(0.3, True), (0.66, True), (0.71, False)])
+def test_distributed_noise_pays_where_the_sites_noise_outweighs_sampling(
+    epsilon: float, *, pays: bool
+) -> None:
+    """For one count the rule is epsilon < sqrt(2 / (n p (1 - p))); a table has a few more cells."""
+    study = a_study(str(epsilon), ())
+    people, rate = 84, 0.83
+    width = widths(plan(study, [people] * 3, Expected(other=rate)), "rate")["unmodified@10000"]
+    cells = sum(
+        (found_in(label, arm="unmodified", gallery_size=10_000) - rate) ** 2
+        for label in study.joint_table.cells
+    )
+    assert math.sqrt(2 * cells / (people * rate * (1 - rate))) == pytest.approx(0.685, abs=1e-3)
+    assert width.distributed_pays is pays

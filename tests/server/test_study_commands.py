@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reidscope_protocols.errors import InputError, RefusalError
+from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, FailedGate, ScanRule
@@ -60,7 +61,7 @@ def constants(tmp_path: Path) -> Path:
 
 def test_a_plan_shows_every_attacker_and_the_tables_beside(drafted: Callable[..., Path]) -> None:
     draft = drafted(attackers=BOTH, damage_arms=("blur",))
-    shown = json.loads(run("plan", draft, "--people", "300,300", "--json").stdout)
+    shown = json.loads(run("plan", draft, "--people", "300,300", "--json").stdout)["intervals"]
     assert [(row["kind"], row["arm"], row["gallery"]) for row in shown] == [
         ("rate", "unmodified", 100),
         ("rate", "blur", 100),
@@ -80,12 +81,106 @@ def test_a_plan_is_refused_for_its_rates_and_never_for_the_tables_beside(
     drafted: Callable[..., Path],
 ) -> None:
     draft = drafted(damage_arms=("blur",))
-    shown = json.loads(run("plan", draft, "--people", "100", "--json").stdout)
+    shown = json.loads(run("plan", draft, "--people", "100", "--json").stdout)["intervals"]
     widths = {row["kind"]: row["half_width_points"] for row in shown}
     assert widths["damage"] > 15 > max(widths["rate"], widths["difference"])
     with pytest.raises(RefusalError, match="--force"):
         run("plan", draft, "--people", "20")
     assert run("plan", draft, "--people", "20", "--force").exit_code == 0
+
+
+REHEARSED = {
+    "people": 20,
+    "acquired": 1.0,
+    "rates": [
+        {"arm": "unmodified", "attacker": "calibrated", "gallery": 100, "rank_1": 0.81},
+        {"arm": "blur", "attacker": "calibrated", "gallery": 100, "rank_1": 0.22},
+        {"arm": "blur", "attacker": "repairing", "gallery": 100, "rank_1": 0.4},
+    ],
+}
+
+
+def test_a_plan_reads_the_rates_of_a_rehearsal_and_what_is_typed_goes_before_them(
+    drafted: Callable[..., Path], tmp_path: Path
+) -> None:
+    draft, rehearsed = drafted(attackers=BOTH), tmp_path / "rehearsed.json"
+    rehearsed.write_text(json.dumps(REHEARSED))
+    asked = ("plan", draft, "--people", "300", "--rehearsed", rehearsed, "--json")
+
+    def at(*more: str) -> dict[str, float]:
+        rows = json.loads(run(*asked, *more).stdout)["intervals"]
+        return {row["arm"]: row["planned_for"] for row in rows if row["kind"] == "rate"}
+
+    assert at() == {"unmodified": 0.81, "blur": 0.22, "blur/repairing": 0.4}
+    assert at("--rate", "blur/repairing@100=0.6")["blur/repairing"] == 0.6
+
+
+def test_a_plan_says_which_mechanism_is_narrower_and_where_a_secure_sum_would_pay(
+    drafted: Callable[..., Path],
+) -> None:
+    said = json.loads(run("plan", drafted(), "--people", "84", "--sites", "20", "--json").stdout)
+    assert (said["sites"], said["people"], said["too_wide"]) == (20, 1680, False)
+    assert said["mechanism"]["narrower"] == "discrete Laplace"
+    assert [table["table"] for table in said["mechanism"]["tables"]] == ["face-joint", "face-gates"]
+    for row in said["intervals"]:
+        assert row["distributed_points"] < row["half_width_points"] < row["gaussian_points"]
+    shown = run("plan", drafted(), "--people", "84,84").stdout
+    assert "discrete Laplace is narrower" in shown
+    assert "distributed noise" in shown
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--people", "0"),
+        ("--people", "84,x"),
+        ("--people", "84,84", "--sites", "3"),
+        ("--people", "84", "--rate", "blur"),
+        ("--people", "84", "--rate", "blur=much"),
+        ("--people", "84", "--rate", "blur=nan"),
+        ("--people", "84", "--rate", "blur=1.01"),
+        ("--people", "84", "--rate", "=0.5"),
+        ("--people", "84", "--rate", "mideface=0.5"),
+        ("--people", "84", "--delta", "0"),
+        ("--people", "84", "--delta", "1e-400"),
+        ("--people", "84", "--delta", "nan"),
+        ("--people", "84", "--widest", "nan"),
+        ("--people", "84", "--widest", "-1"),
+        ("--people", "84", "--colluders", "1"),
+    ],
+)
+def test_a_plan_of_nonsense_is_refused_in_one_line(
+    drafted: Callable[..., Path], typed: tuple[str, ...]
+) -> None:
+    with pytest.raises(InputError) as refused:
+        run("plan", drafted(), *typed)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rates": [{}]}', '{"rates": 3}', "\0"])
+def test_a_rehearsal_that_is_none_is_refused(
+    drafted: Callable[..., Path], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "rehearsed.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match="rehearsal"):
+        run("plan", drafted(), "--people", "300", "--rehearsed", file)
+
+
+def test_a_wider_study_can_be_accepted_by_its_width(drafted: Callable[..., Path]) -> None:
+    with pytest.raises(RefusalError, match="at most 15"):
+        run("plan", drafted(), "--people", "20")
+    assert run("plan", drafted(), "--people", "20", "--widest", "60").exit_code == 0
+
+
+def test_signing_says_how_wide_the_rates_will_be_at_worst(
+    drafted: Callable[..., Path], tmp_path: Path
+) -> None:
+    key = tmp_path / "study.pem"
+    StatementKey.generate().save(key)
+    said = run("sign", drafted(), "--out", tmp_path / "signed.json", "--key", key).stdout
+    assert "points or better from 1 sites of the 10 people" in said
+    assert "see `study plan`" in said
 
 
 def test_a_new_study_asks_for_what_was_typed(constants: Path) -> None:

@@ -132,8 +132,8 @@ def clean_dataset(
 
     Privacy
     -------
-    Voxels are copied: faces stay. Which files a participant has, and when by moved dates, stays
-    too.
+    Voxels are copied: faces stay. Which files a participant has, and when by moved dates, stays too
+    (docs/privacy.md, "De-identification").
     """
     subjects = _subjects(source)
     _check_free(source, out)

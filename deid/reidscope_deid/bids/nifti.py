@@ -62,7 +62,7 @@ def clean_nifti(source: Path, target: Path) -> None:
 
     Privacy
     -------
-    Voxels are not changed: a face stays in them.
+    Voxels are not changed: a face stays in them (docs/privacy.md, "De-identification").
     """
     packed = source.name.endswith(".gz")
     try:

@@ -58,7 +58,8 @@ class Examined:
 
     Privacy
     -------
-    `boxes` say where text was, never what it said; they are for the site's own list.
+    `boxes` say where text was, never what it said; they are for the site's own list
+    (docs/privacy.md, "De-identification").
     """
 
     change: PixelChange
@@ -93,7 +94,7 @@ def clean_pixels(opened: Opened, policy: PixelPolicy) -> PixelChange | None:
     Privacy
     -------
     Text is not read. Low-contrast text over texture is not found: `PixelChange.review` says which
-    outputs a person must look at.
+    outputs a person must look at (docs/privacy.md, "De-identification").
     """
     examined = examine(opened, policy)
     return None if examined is None else examined.change

@@ -57,7 +57,8 @@ class TextDetector:
     -------
     Nothing is fetched, and nothing is written: the model is named by its path, so that rapidocr
     does not look for another, and onnxruntime, which from 1.32 on keeps a database of its use in
-    the home folder and sends it to its maker, is told not to before it is imported.
+    the home folder and sends it to its maker, is told not to before it is imported
+    (docs/privacy.md, "De-identification").
     """
 
     def __init__(self, engine: _Engine) -> None:

@@ -62,7 +62,8 @@ class ImageFacts:
 
     Privacy
     -------
-    Holds no element that names a person; never written or logged.
+    Holds no element that names a person; never written or logged (docs/privacy.md,
+    "De-identification").
     """
 
     sop_class: str

@@ -91,7 +91,7 @@ def write_sheet(
     Privacy
     -------
     Shows what the images show: a face, or text that was not found, is on the sheet too. For the
-    site's own eyes.
+    site's own eyes (docs/privacy.md, "De-identification").
     """
     load_opencv()
     if not (target.parent.is_dir() and target.suffix in {".png", ".html"}):

@@ -60,7 +60,8 @@ def record_page(record: RecordFile) -> str:
 
     Privacy
     -------
-    Says what the record says: exact counts and new UIDs, for the site's own eyes.
+    Says what the record says: exact counts and new UIDs, for the site's own eyes (docs/privacy.md,
+    "De-identification").
     """
     template = Template(
         files("reidscope_deid").joinpath("review/record_page.html").read_text("utf-8")

@@ -163,7 +163,8 @@ def sign_off(record: Path, outputs: Iterable[Path], key: StatementKey, *, role: 
 
     Privacy
     -------
-    Holds digests, a role and a time. Digests of outputs tell their holders that these are theirs.
+    Holds digests, a role and a time. Digests of outputs tell their holders that these are theirs
+    (docs/privacy.md, "De-identification").
     """
     content, parsed = read_record(record)
     target = envelope_of(record)

@@ -63,7 +63,7 @@ class Spread:
 
     Privacy
     -------
-    Exact; names rows of the site's people by number alone.
+    Exact; names rows of the site's people by number alone (docs/privacy.md, "De-identification").
     """
 
     classes: Ints

@@ -81,7 +81,8 @@ class TableRecord:
 
     Privacy
     -------
-    Exact counts, names of columns, no cell: for the site alone.
+    Exact counts, names of columns, no cell: for the site alone (docs/privacy.md,
+    "De-identification").
     """
 
     rows: int
@@ -144,8 +145,8 @@ def generalise(
 
     Privacy
     -------
-    Reads people's cells, writes generalised ones with owner-only rights. What it writes is
-    only as safe as the plan's roles are right.
+    Reads people's cells, writes generalised ones with owner-only rights. What it writes is only as
+    safe as the plan's roles are right (docs/privacy.md, "De-identification").
     """
     record = out.with_name(f"{out.name}.json") if record is None else record
     _check_places(out, record)

@@ -68,7 +68,8 @@ class OutputRisk:
 
     Privacy
     -------
-    Exact figures of the site's people: for the site alone. Holds no value and no pseudonym.
+    Exact figures of the site's people: for the site alone. Holds no value and no pseudonym
+    (docs/privacy.md, "De-identification").
     """
 
     traits: Mapping[str, int]
@@ -103,7 +104,7 @@ def risk_of_series(
 
     Privacy
     -------
-    Reads headers; gives exact figures, for the site alone.
+    Reads headers; gives exact figures, for the site alone (docs/privacy.md, "De-identification").
     """
     said: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for header in _headers(folder):

@@ -46,7 +46,7 @@ class Column:
 
     Privacy
     -------
-    Exact cells of people: stays in the process that read it.
+    Exact cells of people: stays in the process that read it (docs/privacy.md, "De-identification").
     """
 
     name: str

@@ -49,7 +49,7 @@ class SampleRisk:
 
     Privacy
     -------
-    Exact counts of people: for the site alone.
+    Exact counts of people: for the site alone (docs/privacy.md, "De-identification").
     """
 
     rows: int
@@ -96,7 +96,7 @@ class PopulationRisk:
 
     Privacy
     -------
-    Exact counts of people: for the site alone.
+    Exact counts of people: for the site alone (docs/privacy.md, "De-identification").
     """
 
     people: int

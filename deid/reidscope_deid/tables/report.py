@@ -67,7 +67,7 @@ class AttributeRisk:
 
     Privacy
     -------
-    Exact: for the site alone.
+    Exact: for the site alone (docs/privacy.md, "De-identification").
     """
 
     name: str
@@ -98,7 +98,7 @@ class TableRisk:
 
     Privacy
     -------
-    Exact: for the site alone. Holds no cell.
+    Exact: for the site alone. Holds no cell (docs/privacy.md, "De-identification").
     """
 
     sample: SampleRisk
@@ -177,7 +177,8 @@ def measure_table(
 
     Privacy
     -------
-    Reads people's cells; gives exact figures, for the site alone.
+    Reads people's cells; gives exact figures, for the site alone (docs/privacy.md,
+    "De-identification").
     """
     check_columns(read_header(path, delimiter=plan.delimiter), plan)
     check_people(path, plan)

@@ -52,7 +52,7 @@ def starter_plan(path: Path, *, delimiter: str = ",") -> str:
 
     Privacy
     -------
-    Holds the header's names and nothing else of the file.
+    Holds the header's names and nothing else of the file (docs/privacy.md, "De-identification").
     """
     with rows_of(path, delimiter=delimiter) as (header, rows):
         sample = list(islice(rows, _LOOKED_AT))

@@ -47,7 +47,7 @@ class Uniqueness:
 
     Privacy
     -------
-    From exact counts: for the site alone.
+    From exact counts: for the site alone (docs/privacy.md, "De-identification").
     """
 
     sampling_fraction: float

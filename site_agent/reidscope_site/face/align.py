@@ -70,7 +70,7 @@ def crop(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[
 
     Privacy
     -------
-    A person's face: stays in the process.
+    A person's face: stays in the process (docs/privacy.md, "What stays at the site").
     """
     face: NDArray[np.uint8] = cv2.warpAffine(
         picture, similarity(landmarks), (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR
@@ -101,7 +101,7 @@ def cut(
 
     Privacy
     -------
-    A person's face: stays in the process.
+    A person's face: stays in the process (docs/privacy.md, "What stays at the site").
     """
     if alignment is Alignment.BOX:
         matrix = _square(face.box, size_px)

@@ -60,7 +60,8 @@ def average_drawn(
 
     Privacy
     -------
-    What is drawn holds the scan's pose and brightness, nothing of its shape.
+    What is drawn holds the scan's pose and brightness, nothing of its shape (docs/privacy.md, "What
+    stays at the site").
     """
     box = box_of(weight > 0, margin=0)
     voxels = volume.voxels.copy()

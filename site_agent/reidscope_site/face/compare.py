@@ -62,7 +62,7 @@ def quantise(embedding: Embedding, mean: NDArray[np.float32]) -> NDArray[np.int8
 
     Privacy
     -------
-    Biometric data of one person: stays in the process.
+    Biometric data of one person: stays in the process (docs/privacy.md, "What stays at the site").
     """
     if embedding.values.shape != mean.shape or not np.isfinite(embedding.values).all():
         raise InvariantError(
@@ -100,7 +100,7 @@ def compare(
 
     Privacy
     -------
-    A function of one person and public faces.
+    A function of one person and public faces (docs/privacy.md, "Exact comparisons").
     """
     return compare_batch(probe[None], mate[None], gallery)[0]
 
@@ -138,7 +138,8 @@ def compare_batch(
 
     Privacy
     -------
-    Each element is a function of its own row alone: exact integers leave nothing to the batch.
+    Each element is a function of its own row alone: exact integers leave nothing to the batch
+    (docs/privacy.md, "Exact comparisons").
     """
     if probes.ndim != _BATCH or mates.ndim != _BATCH or len(gallery.shape) < _BATCH:
         raise _mismatch(probes.shape, mates.shape, gallery.shape)
@@ -181,7 +182,8 @@ def compare_best(
 
     Privacy
     -------
-    Each element is a function of that person's own vectors and public faces.
+    Each element is a function of that person's own vectors and public faces (docs/privacy.md,
+    "Exact comparisons").
     """
     ours, theirs = _grouped(probes), _grouped(mates)
     faces = _grouped(gallery) if isinstance(gallery, np.ndarray) else gallery

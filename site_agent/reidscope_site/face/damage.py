@@ -50,7 +50,8 @@ class Damage(Unsendable):
 
     Privacy
     -------
-    Exact and about one person: stays at the site; its class may be a cell.
+    Exact and about one person: stays at the site; its class may be a cell (docs/privacy.md, "What
+    stays at the site").
     """
 
     brain_lost: float

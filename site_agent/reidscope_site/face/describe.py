@@ -42,7 +42,7 @@ class Described(Unsendable):
 
     Privacy
     -------
-    Biometric data of one person. Has no serialiser.
+    Biometric data of one person. Has no serialiser (docs/privacy.md, "What stays at the site").
     """
 
     values: NDArray[np.float32]
@@ -98,7 +98,7 @@ class ReleasedScan(Unsendable):
 
     Privacy
     -------
-    About one person: stays at the site.
+    About one person: stays at the site (docs/privacy.md, "What stays at the site").
     """
 
     arm: str

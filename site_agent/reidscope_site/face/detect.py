@@ -37,7 +37,7 @@ class Face:
 
     Privacy
     -------
-    Of one person's picture: stays in the process.
+    Of one person's picture: stays in the process (docs/privacy.md, "What stays at the site").
     """
 
     score: float

@@ -56,7 +56,7 @@ class ReadFaces(Unsendable):
 
     Privacy
     -------
-    Biometric data of one person. Has no serialiser.
+    Biometric data of one person. Has no serialiser (docs/privacy.md, "What stays at the site").
     """
 
     released: Mapping[str, NDArray[np.int8] | None]
@@ -85,7 +85,8 @@ class CellReading(Unsendable):
 
     Privacy
     -------
-    Exact and about one person: may not leave the site but in a noisy table. Has no serialiser.
+    Exact and about one person: may not leave the site but in a noisy table. Has no serialiser
+    (docs/privacy.md, "What stays at the site").
     """
 
     acquired: bool
@@ -118,7 +119,7 @@ def read_faces(
     Privacy
     -------
     A function of one person and public constants. Sets PyTorch to one thread, so that it is so to
-    the bit.
+    the bit (docs/privacy.md, "One person, one cell").
     """
     torch.set_num_threads(1)
     asked = constants.experiment
@@ -235,7 +236,8 @@ def comparison(scan: ReadFaces, column: str, constants: FaceConstants) -> Compar
 
     Privacy
     -------
-    A function of one person and public constants; exact: may not leave the site.
+    A function of one person and public constants; exact: may not leave the site (docs/privacy.md,
+    "One person, one cell").
     """
     released = scan.released.get(column)
     if released is None or scan.identified is None:

@@ -48,7 +48,8 @@ class Comparison(Unsendable):
 
     Privacy
     -------
-    Exact and about one person: may not leave the site. Has no serialiser.
+    Exact and about one person: may not leave the site. Has no serialiser (docs/privacy.md, "Found
+    at N").
     """
 
     better: int
@@ -124,7 +125,7 @@ def chance_at(comparison: Comparison, gallery_size: int) -> float:
 
     Privacy
     -------
-    Exact and about one person: may not leave the site.
+    Exact and about one person: may not leave the site (docs/privacy.md, "Found at N").
     """
     ranks = range(comparison.better, comparison.better + comparison.equal + 1)
     chances = [

@@ -71,7 +71,7 @@ def slice_headers(dataset: Dataset) -> tuple[SliceHeader, ...]:
 
     Privacy
     -------
-    About one person: stays at the site.
+    About one person: stays at the site (docs/privacy.md, "What stays at the site").
     """
     whole = slice_header(dataset)
     if not is_enhanced(dataset):

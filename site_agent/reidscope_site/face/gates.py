@@ -107,7 +107,7 @@ class Gates:
 
     Privacy
     -------
-    About one person: stays at the site.
+    About one person: stays at the site (docs/privacy.md, "What stays at the site").
     """
 
     skin_left: float

@@ -105,7 +105,7 @@ class SliceHeader:
 
     Privacy
     -------
-    About one person: stays at the site.
+    About one person: stays at the site (docs/privacy.md, "What stays at the site").
     """
 
     rows: int
@@ -187,7 +187,7 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
 
     Privacy
     -------
-    A function of one person's headers.
+    A function of one person's headers (docs/privacy.md, "Neighbours").
     """
     if any(header.modality == _PET for header in headers):
         return SeriesProblem.PET

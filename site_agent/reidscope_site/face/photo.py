@@ -34,7 +34,7 @@ def read_photo(path: Path) -> NDArray[np.uint8] | None:
 
     Privacy
     -------
-    One person's photo: stays in the process.
+    One person's photo: stays in the process (docs/privacy.md, "What stays at the site").
     """
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)

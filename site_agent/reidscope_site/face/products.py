@@ -86,7 +86,8 @@ def count(
 
     Privacy
     -------
-    A column is a function of that person's rows and the public gallery.
+    A column is a function of that person's rows and the public gallery (docs/privacy.md, "Exact
+    comparisons").
     """
     people = _laid_out(probes, own)
     vectors = probes.shape[1] * gallery.shape[1]

@@ -99,7 +99,8 @@ def count(
 
     Privacy
     -------
-    A column is a function of that person's rows and the public gallery.
+    A column is a function of that person's rows and the public gallery (docs/privacy.md, "Exact
+    comparisons").
     """
     people, each, _ = probes.shape
     size, group, _ = gallery.shape

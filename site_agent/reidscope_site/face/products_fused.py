@@ -90,7 +90,8 @@ def tally(
 
     Privacy
     -------
-    A number is a function of that person's row and the public gallery.
+    A number is a function of that person's row and the public gallery (docs/privacy.md, "Exact
+    comparisons").
     """
     people, each, dimension = probes.shape
     group = gallery.shape[1]

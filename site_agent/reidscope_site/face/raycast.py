@@ -157,7 +157,8 @@ class Seen:
 
     Privacy
     -------
-    Of a scan, the shape of a person's face: never leaves the process.
+    Of a scan, the shape of a person's face: never leaves the process (docs/privacy.md, "What stays
+    at the site").
     """
 
     hit: Tensor
@@ -199,7 +200,8 @@ def shade(seen: Seen, look: Look, albedo: Callable[[Tensor], Tensor]) -> NDArray
 
     Privacy
     -------
-    Of a scan, a picture of a person's face: never leaves the site; `review` alone writes it.
+    Of a scan, a picture of a person's face: never leaves the site; `review` alone writes it
+    (docs/privacy.md, "What stays at the site").
     """
     light = torch.full((len(seen.points),), look.ambient)
     gloss = torch.zeros(len(seen.points))

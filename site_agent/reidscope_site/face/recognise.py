@@ -48,7 +48,8 @@ class Embedding(Unsendable):
 
     Privacy
     -------
-    Biometric data of one person. Has no serialiser: pickle, copy and JSON raise TypeError.
+    Biometric data of one person. Has no serialiser: pickle, copy and JSON raise TypeError
+    (docs/privacy.md, "What stays at the site").
     """
 
     values: NDArray[np.float32]
@@ -135,7 +136,7 @@ class Recogniser:
 
         Privacy
         -------
-        A function of this one picture and the weights.
+        A function of this one picture and the weights (docs/privacy.md, "One person, one cell").
         """
         if image.dtype != np.uint8 or image.ndim != _COLOURS or image.shape[2] != _COLOURS:
             raise MalformedError(
@@ -216,7 +217,7 @@ def blob(aligned: NDArray[np.uint8], part: RecogniserPart) -> NDArray[np.float32
 
     Privacy
     -------
-    A person's face: stays in the process.
+    A person's face: stays in the process (docs/privacy.md, "What stays at the site").
     """
     if part.colour is Colour.GREY:
         channels = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY)[..., None]

@@ -80,7 +80,8 @@ class Registration(Unsendable):
 
     Privacy
     -------
-    The pose and size of one person's head: stays at the site.
+    The pose and size of one person's head: stays at the site (docs/privacy.md, "What stays at the
+    site").
     """
 
     to_template: NDArray[np.float64]

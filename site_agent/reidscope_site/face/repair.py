@@ -60,7 +60,7 @@ def repair(defaced: Volume) -> Volume | None:
 
     Privacy
     -------
-    A function of one defaced scan: stays at the site.
+    A function of one defaced scan: stays at the site (docs/privacy.md, "One person, one cell").
     """
     registration = register(defaced, face=False)
     if registration.ncc < BELIEVED_NCC:

@@ -44,7 +44,7 @@ def reconstruct(volume: Volume) -> GridSurface | None:
 
     Privacy
     -------
-    One person's face: stays in the process.
+    One person's face: stays in the process (docs/privacy.md, "What stays at the site").
     """
     thin = volume.voxels[::2, ::2, ::2]
     ceiling = float(np.percentile(thin, _BRIGHTEST))
@@ -90,7 +90,8 @@ def face_pictures(
 
     Privacy
     -------
-    One person's face: never leaves the site; `review` alone writes it, into its owner's folder.
+    One person's face: never leaves the site; `review` alone writes it, into its owner's folder
+    (docs/privacy.md, "What stays at the site").
     """
     surface = reconstruct(volume)
     if surface is None:

@@ -63,7 +63,7 @@ class Slices(Unsendable):
 
     Privacy
     -------
-    One person's head. Has no serialiser.
+    One person's head. Has no serialiser (docs/privacy.md, "What stays at the site").
     """
 
     stored: NDArray[np.integer]

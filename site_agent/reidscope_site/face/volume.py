@@ -56,7 +56,8 @@ class Volume(Unsendable):
 
     Privacy
     -------
-    One person's head, de-identified in its header only. Has no serialiser.
+    One person's head, de-identified in its header only. Has no serialiser (docs/privacy.md, "What
+    stays at the site").
     """
 
     voxels: NDArray[np.float32]

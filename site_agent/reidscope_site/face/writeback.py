@@ -56,7 +56,7 @@ class DefacedSlices(Unsendable):
 
     Privacy
     -------
-    One person's head. Has no serialiser.
+    One person's head. Has no serialiser (docs/privacy.md, "What stays at the site").
     """
 
     samples: NDArray[np.integer]

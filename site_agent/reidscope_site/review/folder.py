@@ -96,7 +96,8 @@ class ReviewFolder:
 
         Privacy
         -------
-        Files are deleted, not overwritten: on a disk that is not encrypted they could be restored.
+        Files are deleted, not overwritten: on a disk that is not encrypted they could be restored
+        (docs/privacy.md, "What stays at the site").
         """
         if self.people.is_dir() and not self.people.is_symlink():
             for path in self.people.iterdir():

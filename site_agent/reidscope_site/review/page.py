@@ -42,7 +42,8 @@ def write_pages(
 
     Privacy
     -------
-    Faces of people, into the site's own folder; see `folder`.
+    Faces of people, into the site's own folder; see `folder` (docs/privacy.md, "What stays at the
+    site").
     """
     template = Template(
         resources("reidscope_site").joinpath("review/page.html").read_text(encoding="utf-8")

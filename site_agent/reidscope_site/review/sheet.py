@@ -109,7 +109,8 @@ class Sheet(_Part):
 
     Privacy
     -------
-    Pictures of a person's face: written into the site's own folder alone, never sent.
+    Pictures of a person's face: written into the site's own folder alone, never sent
+    (docs/privacy.md, "What stays at the site").
     """
 
     person: str

@@ -48,7 +48,8 @@ def sheet_of(job: Job, looker: Looker, work: Path) -> Sheet:
 
     Privacy
     -------
-    A function of one person and public constants. Holds pictures of the person's face.
+    A function of one person and public constants. Holds pictures of the person's face
+    (docs/privacy.md, "One person, one cell").
     """
     flags: list[Flag] = []
     photo = _photo(job.person, looker, flags)

@@ -62,7 +62,8 @@ def list_bids(
 
     Privacy
     -------
-    Labels may be the site's own IDs: they stay in memory.
+    Labels may be the site's own IDs: they stay in memory (docs/privacy.md, "What stays at the
+    site").
     """
     participants = sorted(_folders(root, "sub-"))
     series: dict[str, tuple[ScanSeries, ...]] = {}

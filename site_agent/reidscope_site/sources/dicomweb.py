@@ -156,7 +156,8 @@ class Archive:
 
         Privacy
         -------
-        Identified scans, as the archive holds them: the folder is the site's own.
+        Identified scans, as the archive holds them: the folder is the site's own (docs/privacy.md,
+        "What stays at the site").
         """
 
         def attempt() -> int:

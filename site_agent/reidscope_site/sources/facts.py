@@ -91,7 +91,8 @@ class FileFacts:
 
     Privacy
     -------
-    Holds the site's own PatientID: kept sealed (`header_index`), never leaves the site.
+    Holds the site's own PatientID: kept sealed (`header_index`), never leaves the site
+    (docs/privacy.md, "What stays at the site").
     """
 
     patient_id: str
@@ -158,7 +159,8 @@ def read_facts(path: Path) -> FileFacts | None:
 
     Privacy
     -------
-    Pixels are not read; pydicom's warnings, which quote values, are kept off the terminal.
+    Pixels are not read; pydicom's warnings, which quote values, are kept off the terminal
+    (docs/privacy.md, "What stays at the site").
     """
     try:
         with silenced():

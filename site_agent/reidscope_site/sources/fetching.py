@@ -92,7 +92,8 @@ def fetch(
 
     Privacy
     -------
-    Identified scans on the site's own disk, as in its archive: keep the home on an encrypted disk.
+    Identified scans on the site's own disk, as in its archive: keep the home on an encrypted disk
+    (docs/privacy.md, "What stays at the site").
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     listed = [each for modality in sorted(MODALITIES) for each in archive.series(modality)]

@@ -131,7 +131,7 @@ def find_head(slices: Sequence[SliceHeader], traits: Sequence[Traits]) -> Findin
 
     Privacy
     -------
-    A function of one person's headers and of public constants.
+    A function of one person's headers and of public constants (docs/privacy.md, "Neighbours").
     """
     problem = _kind_problem(traits) or series_problem(slices)
     if problem is not None:

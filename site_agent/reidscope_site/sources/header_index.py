@@ -45,7 +45,8 @@ class HeaderIndex:
 
     Privacy
     -------
-    Holds PatientIDs and dates of birth, encrypted; nothing of it leaves the site.
+    Holds PatientIDs and dates of birth, encrypted; nothing of it leaves the site (docs/privacy.md,
+    "What stays at the site").
     """
 
     def __init__(self, connection: sqlite3.Connection, key: SiteKey) -> None:

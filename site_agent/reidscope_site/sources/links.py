@@ -44,7 +44,8 @@ def read_links(path: Path, photos: Path) -> Mapping[str, Path]:
 
     Privacy
     -------
-    Holds the site's own PatientIDs: stays in memory and never leaves the site.
+    Holds the site's own PatientIDs: stays in memory and never leaves the site (docs/privacy.md,
+    "What stays at the site").
     """
     columns, rows = _rows(path)
     links: dict[str, Path] = {}

@@ -38,7 +38,7 @@ class ScanSeries:
 
     Privacy
     -------
-    About one person: stays at the site.
+    About one person: stays at the site (docs/privacy.md, "What stays at the site").
     """
 
     kind: ScanKind
@@ -65,7 +65,8 @@ class Listing:
 
     Privacy
     -------
-    Holds the site's own PatientIDs: stays in memory and never leaves the site.
+    Holds the site's own PatientIDs: stays in memory and never leaves the site (docs/privacy.md,
+    "What stays at the site").
     """
 
     series: Mapping[str, Sequence[ScanSeries]]

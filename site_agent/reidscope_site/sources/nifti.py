@@ -54,7 +54,7 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
 
     Privacy
     -------
-    A function of one person's file.
+    A function of one person's file (docs/privacy.md, "Neighbours").
     """
     try:
         image = nibabel.load(path)

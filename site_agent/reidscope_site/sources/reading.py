@@ -39,7 +39,8 @@ def read_scan(scan: Scan, *, key: SiteKey, work: Path) -> Volume:
 
     Privacy
     -------
-    A function of one person's files. The volume knows neither name, date nor file.
+    A function of one person's files. The volume knows neither name, date nor file (docs/privacy.md,
+    "One person, one cell").
     """
     if scan.kind == "nifti":
         (path,) = scan.files

@@ -31,7 +31,7 @@ def apply(volume: Volume, registration: Registration) -> Volume:
 
     Privacy
     -------
-    The result still shows a face: stays at the site.
+    The result still shows a face: stays at the site (docs/privacy.md, "What stays at the site").
     """
     shape = volume.voxels.shape
     region = in_scan(face(), registration, shape)

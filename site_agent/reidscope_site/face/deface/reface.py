@@ -32,7 +32,8 @@ def apply(volume: Volume, registration: Registration) -> Volume:
 
     Privacy
     -------
-    Under the new face nothing of the old one's shape is left but at the seam, 4 mm wide.
+    Under the new face nothing of the old one's shape is left but at the seam, 4 mm wide
+    (docs/privacy.md, "What stays at the site").
     """
     shape = volume.voxels.shape
     region = in_scan(face(), registration, shape)

@@ -94,7 +94,8 @@ class ExternalDefacer:
         Privacy
         -------
         The program sees one scan: voxels and geometry, in a folder that only this user may enter
-        and that is removed; no name is on the command line, and what it prints is not kept.
+        and that is removed; no name is on the command line, and what it prints is not kept
+        (docs/privacy.md, "Isolation").
         """
         asked = self.description
         with tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True) as name:

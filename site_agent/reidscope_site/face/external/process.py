@@ -49,7 +49,8 @@ def run_alone(
 
     Privacy
     -------
-    It reads a scan. Output and errors go nowhere: they may hold what the scan's header held.
+    It reads a scan. Output and errors go nowhere: they may hold what the scan's header held
+    (docs/privacy.md, "Isolation").
     """
     known = {"HOME": str(folder), "TMPDIR": str(folder), **environment}
     if not _run(command, folder, known, subprocess.DEVNULL, timeout_s):

@@ -70,7 +70,7 @@ class DlibNetwork:
 
         Privacy
         -------
-        A function of this one face and the weights.
+        A function of this one face and the weights (docs/privacy.md, "One person, one cell").
         """
         face = np.ascontiguousarray(blob.reshape(_CHIP_PX, _CHIP_PX, -1).astype(np.uint8))
         return np.array(self._network.compute_face_descriptor(face), dtype=np.float32)

@@ -42,7 +42,7 @@ class Network(Protocol):
 
         Privacy
         -------
-        A function of this one face and the weights.
+        A function of this one face and the weights (docs/privacy.md, "One person, one cell").
         """
         ...
 

@@ -98,7 +98,7 @@ class OnnxNetwork:
 
         Privacy
         -------
-        A function of this one face and the weights.
+        A function of this one face and the weights (docs/privacy.md, "One person, one cell").
         """
         try:
             (values,) = self._session.run(None, {self._input: blob})

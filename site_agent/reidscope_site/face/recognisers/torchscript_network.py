@@ -96,7 +96,7 @@ class TorchScriptNetwork:
 
         Privacy
         -------
-        A function of this one face and the weights.
+        A function of this one face and the weights (docs/privacy.md, "One person, one cell").
         """
         torch.set_num_threads(1)
         # the optimising executor may rewrite the graph after the first faces, and so change bits
