@@ -24,6 +24,7 @@ from reidscope_protocols.face_experiment import (
     Renders,
 )
 from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.reach import Reach
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import (
@@ -79,6 +80,8 @@ class Answers:
         From now until it closes.
     answers_after_hours : int
         From now until sites answer, however soon they are done; 0 for at once.
+    reach : Reach or None
+        Whom the scans could be of, where the coordinator states it.
     """
 
     study_id: str
@@ -99,6 +102,7 @@ class Answers:
     damage_epsilon: PrivacyLoss = field(default_factory=lambda: PrivacyLoss(200_000_000))
     scan_cap: int = 1
     failed_gate: FailedGate = FailedGate.NOT_RELEASED
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +274,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             minimum_declared_people=answers.minimum_declared_people,
             minimum_sites=answers.minimum_sites,
             ledger_heads=heads,
+            reach=answers.reach,
             opens_at=now,
             closes_at=closes,
             answers_from=now + timedelta(hours=answers.answers_after_hours)

@@ -145,6 +145,11 @@ def verify_report(
                 report.comparisons,
                 report.failed_gates,
                 report.damage,
+                report.catchment,
+                report.risks,
+                report.over_sites,
+                report.robust,
+                report.oddities,
                 releases,
             )
         ),
@@ -196,6 +201,7 @@ def _rebuilt(
             report.notices,
             report.issued_at,
             licence=report.licence,
+            enrolled_share=report.enrolled_share,
         )
     except NotReadyError as error:
         raise MalformedError(
