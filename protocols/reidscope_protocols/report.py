@@ -8,7 +8,14 @@ from pydantic import Field, StringConstraints
 
 from reidscope_protocols.face_experiment import GalleryError, Renders
 from reidscope_protocols.keys import KeyRecord
-from reidscope_protocols.statements import Parsed, Statement
+from reidscope_protocols.report_rows import (
+    CatchmentRate,
+    NamedRisk,
+    Oddity,
+    OverSites,
+    Robust,
+)
+from reidscope_protocols.statements import Catchment, Parsed, Statement
 from reidscope_protocols.vocabulary import (
     Direction,
     FailedGate,
@@ -70,7 +77,13 @@ class People(Parsed):
 
 
 class ReportedSite(Parsed):
-    """What one site of the study did; `subjects` is absent where it released nothing."""
+    """What one site of the study did; `subjects` is absent where it released nothing.
+
+    Attributes
+    ----------
+    catchment : Catchment or None
+        Whom its scans could be of, as the site declared it, or the study for it.
+    """
 
     site: SiteName
     status: Literal["released", "declined", "silent"]
@@ -78,6 +91,7 @@ class ReportedSite(Parsed):
     declared_people: int | None
     epsilon: float
     odds: float
+    catchment: Catchment | None = None
 
 
 class ReportedTable(Parsed):
@@ -226,6 +240,10 @@ class Report(Statement):
     ----------
     licence : str
         What readers may do with the numbers; the coordinator's choice.
+    enrolled_share : float or None
+        Probability that a person stands in an attacker's gallery, stated by the coordinator.
+    catchment, risks, over_sites, robust, oddities : tuple
+        See `report_rows`.
     """
 
     payload_type = "application/vnd.reidscope.report+json"
@@ -245,6 +263,12 @@ class Report(Statement):
     comparisons: tuple[Comparison, ...]
     failed_gates: tuple[FailedGates, ...]
     damage: tuple[Damage, ...]
+    enrolled_share: Share | None = None
+    catchment: tuple[CatchmentRate, ...] = ()
+    risks: tuple[NamedRisk, ...] = ()
+    over_sites: tuple[OverSites, ...] = ()
+    robust: tuple[Robust, ...] = ()
+    oddities: tuple[Oddity, ...] = ()
     privacy: PrivacyAccount
     evidence: Evidence
     versions: dict[Line, Line]

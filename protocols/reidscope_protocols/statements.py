@@ -40,6 +40,7 @@ _CLOCK_SKEW_SECONDS = 300
 _LONGEST_PLACE = 100
 _LARGEST_COUNT = 10**15
 LARGEST_SITE = 10**9  # people
+LARGEST_POPULATION = 10**10  # people
 
 
 class Parsed(BaseModel):
@@ -178,8 +179,33 @@ class LedgerHead(Parsed):
     head: Sha256
 
 
+RegionName = Annotated[str, StringConstraints(pattern=r"^\p{L}[\p{L}\p{M}0-9 .'()-]{0,63}$")]
+"""Letters first: no spreadsheet takes it for a formula."""
+
+
+class Catchment(Parsed):
+    """Whom a site's scans could be of, as a person declared it: public, never counted.
+
+    Attributes
+    ----------
+    population_reached : int
+        People whom the site serves: of whom a scan that is known to be the site's could be.
+    region : str or None
+        Name of the region that the site lies in; sites of one region share it.
+    """
+
+    population_reached: int = Field(ge=1, le=LARGEST_POPULATION)
+    region: RegionName | None = None
+
+
 class Decision(Statement):
-    """A role at a site approved, declined or withdrew one study digest; never a person's name."""
+    """A role at a site approved, declined or withdrew one study digest; never a person's name.
+
+    Attributes
+    ----------
+    declared_people : int or None
+        The size in the policy that was in force: the release must declare the same one.
+    """
 
     payload_type = "application/vnd.reidscope.decision+json"
     schema_: Literal["reidscope.decision/1.0"] = Field("reidscope.decision/1.0", alias="schema")
@@ -192,6 +218,7 @@ class Decision(Statement):
     package_sha256: Sha256
     policy_sha256: Sha256
     nonce: Nonce
+    declared_people: int | None = Field(default=None, ge=1, le=LARGEST_SITE)
 
 
 def _lower_first(text: str) -> str:
@@ -222,7 +249,15 @@ class ReleasedTable(Parsed):
 
 
 class Release(Statement):
-    """A site's noisy tables for one study: the only numbers about people that ever leave."""
+    """A site's noisy tables for one study: the only numbers about people that ever leave.
+
+    Attributes
+    ----------
+    declared_people : int
+        The size that the site's policy declares, typed by a person.
+    catchment : Catchment or None
+        What the same policy says of the people whom the site serves; None where it says nothing.
+    """
 
     payload_type = "application/vnd.reidscope.release+json"
     schema_: Literal["reidscope.release/1.0"] = Field("reidscope.release/1.0", alias="schema")
@@ -232,6 +267,7 @@ class Release(Statement):
     declared_people: int = Field(ge=1, le=LARGEST_SITE)
     ledger: LedgerHead
     versions: dict[Line, Line] = Field(max_length=50)
+    catchment: Catchment | None = None
 
 
 class Receipt(Statement):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.face_experiment import GATES_TABLE, JOINT_TABLE, FaceExperiment
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
+from reidscope_protocols.reach import Reach
 from reidscope_protocols.statements import LedgerHead, Parsed, Statement
 from reidscope_protocols.vocabulary import (
     ConstantRole,
@@ -105,6 +106,8 @@ class Study(Statement):
         Compared with the size that the site DECLARED in its policy, never with a true count.
     minimum_sites : int
         The round ends without a report below this.
+    reach : Reach or None
+        Whom a scan could be of, where the coordinator states it: public numbers for the report.
     """
 
     payload_type = "application/vnd.reidscope.study+json"
@@ -124,6 +127,7 @@ class Study(Statement):
     closes_at: Moment
     answers_from: Moment | None = None
     ledger_heads: tuple[SiteHead, ...] = ()
+    reach: Reach | None = None
 
     @model_validator(mode="after")
     def _asks_for_its_own_cells(self) -> Self:
@@ -137,6 +141,10 @@ class Study(Statement):
         answers = self.answers_from or self.opens_at
         if not self.opens_at <= answers < self.closes_at:
             message = "opens_at <= answers_from < closes_at must hold"
+            raise ValueError(message)
+        reached = {site.site for site in self.reach.sites} if self.reach else set()
+        if not reached <= set(self.audience):
+            message = "reach must speak of sites of the study alone"
             raise ValueError(message)
         networks = {part.sha256 for part in self.experiment.recogniser.parts}
         roles = [constant.role for constant in self.constants]

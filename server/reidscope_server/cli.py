@@ -23,6 +23,7 @@ from reidscope_server.cli_study import study_app
 from reidscope_server.config import ServerConfig, ServerHome, write_new_home
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.publish import publish
+from reidscope_server.reaching import share_of
 from reidscope_server.report.verify import verify_report
 from reidscope_server.verbs import ask, carry_out
 
@@ -180,11 +181,23 @@ def report(
     licence: Annotated[
         str, typer.Option(help="What readers may do with the numbers: an SPDX identifier.")
     ] = DEFAULT_LICENCE,
+    *,
+    enrolled_share: Annotated[
+        str | None,
+        typer.Option(help="Probability that a person stands in an attacker's gallery, 0 to 1."),
+    ] = None,
 ) -> None:
     """Pool the noisy tables, estimate, sign and write the report."""
     existing = ServerHome.existing(home)
     with Coordinator.opened(existing) as coordinator:
-        written = publish(coordinator, study, out, notices=tuple(notice or ()), licence=licence)
+        written = publish(
+            coordinator,
+            study,
+            out,
+            notices=tuple(notice or ()),
+            licence=licence,
+            enrolled_share=None if enrolled_share is None else share_of(enrolled_share),
+        )
     for line in written.headlines:
         say(line)
     say(f"report: {out / 'index.html'}")

@@ -21,6 +21,7 @@ from reidscope_server import cohort_words
 from reidscope_server.cli_plan import plan_command, width_to_come
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
+from reidscope_server.reaching import reach_of
 from reidscope_server.verbs import ask
 
 _PUBLIC = 0o644
@@ -129,6 +130,21 @@ def new(
         int,
         typer.Option(min=0, help="Hours from now until sites answer, however soon they are done."),
     ] = 0,
+    catchment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="People whom a site serves, as SITE=PEOPLE or SITE=PEOPLE:REGION; repeatable. The "
+            "site's own declaration goes before it."
+        ),
+    ] = None,
+    everywhere: Annotated[
+        int | None,
+        typer.Option(min=1, help="People whom a scan of unknown origin could be of."),
+    ] = None,
+    enrolled_share: Annotated[
+        str | None,
+        typer.Option(help="Probability that a person stands in an attacker's gallery, 0 to 1."),
+    ] = None,
     home: Annotated[
         Path | None,
         typer.Option(help="This coordinator's: writes down where the sites' ledgers were seen."),
@@ -156,6 +172,7 @@ def new(
         minimum_sites=minimum_sites,
         days=days,
         answers_after_hours=answers_after,
+        reach=reach_of(catchment or [], everywhere, enrolled_share),
     )
     heads: tuple[SiteHead, ...] = ()
     if home is not None:

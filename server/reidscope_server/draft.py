@@ -26,6 +26,7 @@ from reidscope_protocols.face_experiment import (
 )
 from reidscope_protocols.groups import Groups
 from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.reach import Reach
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import (
@@ -84,6 +85,8 @@ class Answers:
         From now until it closes.
     answers_after_hours : int
         From now until sites answer, however soon they are done; 0 for at once.
+    reach : Reach or None
+        Whom the scans could be of, where the coordinator states it.
     """
 
     study_id: str
@@ -106,6 +109,7 @@ class Answers:
     failed_gate: FailedGate = FailedGate.NOT_RELEASED
     cohort: Cohort = EVERYBODY
     groups: Groups | None = None
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +282,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             minimum_declared_people=answers.minimum_declared_people,
             minimum_sites=answers.minimum_sites,
             ledger_heads=heads,
+            reach=answers.reach,
             opens_at=now,
             closes_at=closes,
             answers_from=now + timedelta(hours=answers.answers_after_hours)

@@ -93,7 +93,7 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Quadratic:
+class Quadratic:
     """a x^2 + b x + c."""
 
     a: float
@@ -101,6 +101,7 @@ class _Quadratic:
     c: float
 
     def __call__(self, x: float) -> float:
+        """Value at x."""
         return (self.a * x + self.b) * x + self.c
 
     def roots(self) -> tuple[float, ...]:
@@ -156,7 +157,7 @@ def share(weighed: Weighed) -> float:
 def _kept_shares(weighed: Weighed, total: float, *, z: float) -> list[float]:
     n, sure, noise = weighed.people, weighed.certain_people, weighed.noise_variance
     fixed = noise * weighed.weight_squares + (sure * weighed.gallery_sd) ** 2
-    quadratic = _Quadratic(
+    quadratic = Quadratic(
         n * n + z * z * (sure - noise * weighed.cells),
         -2 * total * n - z * z * (sure - 2 * noise * weighed.weight_sum),
         total * total - z * z * fixed,
@@ -212,7 +213,7 @@ def _kept_differences(
 
     def kept(low: float, high: float, *, constant: float, slope: float) -> Iterator[float]:
         # On [low, high] the discordant share is constant + slope * d, and at least |d|.
-        return _Quadratic(
+        return Quadratic(
             n * n + z * z * (sure - noise * weighed.cells),
             -2 * total * n - z * z * (sure * slope - 2 * noise * weighed.weight_sum),
             total * total - z * z * (sure * constant + fixed),

@@ -34,6 +34,7 @@ def publish(
     *,
     notices: tuple[str, ...],
     licence: str = DEFAULT_LICENCE,
+    enrolled_share: float | None = None,
 ) -> Published:
     """Build, sign and write a study's report.
 
@@ -49,6 +50,8 @@ def publish(
         Lines for the report's head.
     licence : str
         SPDX identifier: what readers may do with the numbers.
+    enrolled_share : float, optional
+        Probability that a person stands in an attacker's gallery, in [0, 1].
 
     Raises
     ------
@@ -83,6 +86,7 @@ def publish(
         notices=notices,
         now=datetime.now(UTC),
         licence=licence,
+        enrolled_share=enrolled_share,
     )
     envelope = sign(report, StatementKey.load(coordinator.home.key("coordinator.pem")))
     out.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from reidscope_protocols.durable import write_durably
-from reidscope_protocols.envelope import Opened, open_envelope, sign
+from reidscope_protocols.envelope import Opened, open_envelope, peek_payload, sign
 from reidscope_protocols.errors import (
     ConstantMismatchError,
     InputError,
@@ -26,11 +26,13 @@ from reidscope_server.admission import (
     NotAnotherOne,
     OfThisStudy,
     Plausible,
+    ReleasePolicy,
     WithinItsDates,
     admit,
     admit_decision,
 )
 from reidscope_server.config import ServerHome
+from reidscope_server.poison import against_poison
 from reidscope_server.sites import Sites, own_keys
 from reidscope_server.store import timestamp, transaction
 
@@ -73,6 +75,7 @@ class Studies:
         self._connection = connection
         self._home = home
         self._sites = sites
+        self._parsed: dict[tuple[str, str], Release] = {}
 
     def open(self, envelope: bytes, constants: Mapping[str, bytes]) -> Opened[Study]:
         """Open a signed study to its sites, with the public files that they may fetch.
@@ -223,13 +226,14 @@ class Studies:
         release = open_envelope(envelope, Release, self._sites.ring(), role=KeyRole.SITE, site=site)
         study = self.find(release.statement.study_sha256)
         stored = self.release_of(study.sha256, site)
-        policies = (
+        policies: tuple[ReleasePolicy, ...] = (
             OfThisStudy(),
             WithinItsDates(datetime.now(UTC)),
             Approved(self._verdict(study.sha256, site)),
             AsAsked(),
             Plausible(),
             NotAnotherOne(stored),
+            *self._against_poison(study.sha256, site),
         )
         if stored == envelope:
             return
@@ -240,6 +244,21 @@ class Studies:
                 (study.sha256, site, envelope, timestamp()),
             )
             self._write_receipt(release.statement, study)
+
+    def _against_poison(self, study_sha256: str, site: str) -> tuple[ReleasePolicy, ...]:
+        decision = self.last_decision(study_sha256, site)
+        return against_poison(
+            Decision.parse(peek_payload(decision)) if decision else None, self._every_release()
+        )
+
+    def _every_release(self) -> Collection[Release]:
+        """Every stored release; each is parsed once, however many come after it."""
+        rows = self._connection.execute("SELECT study_sha256, site FROM release").fetchall()
+        for key in rows:
+            if key not in self._parsed:
+                envelope = self.release_of(*key)
+                self._parsed[key] = Release.parse(peek_payload(envelope or b""))
+        return self._parsed.values()
 
     def hear(self, study_sha256: str, site: str, word: str) -> None:
         """Note the constant word that a site answered with."""

@@ -69,6 +69,10 @@ def init(
     declared_people: Annotated[
         int, typer.Option(help="Size of the cohort, declared before any data is read.")
     ],
+    population_reached: Annotated[
+        int, typer.Option(min=0, help="People whom the site serves, declared; 0 says nothing.")
+    ] = 0,
+    region: Annotated[str, typer.Option(help="Region that the site lies in.")] = "",
     dicom: Annotated[
         Path | None, typer.Option(help="Folder of DICOM files.", file_okay=False)
     ] = None,
@@ -125,6 +129,8 @@ def init(
     )
     policy = Policy(
         declared_people=declared_people,
+        population_reached=population_reached,
+        region=region,
         epsilon_per_study=epsilon_per_study,
         epsilon_lifetime=epsilon_lifetime,
         populations=tuple(each.value for each in populations),

@@ -21,7 +21,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -36,7 +36,12 @@ from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import ConfigError, MalformedError, PolicyRefusalError
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import DLIB_RESNET, SFACE
-from reidscope_protocols.statements import malformed
+from reidscope_protocols.statements import (
+    LARGEST_POPULATION,
+    Catchment,
+    RegionName,
+    malformed,
+)
 from reidscope_protocols.vocabulary import ArmName, Line, Sha256, SiteName
 
 _Decimal = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(\.[0-9]{1,9})?$")]
@@ -121,6 +126,11 @@ class Policy(_File):
     declared_people : int
         The size of the site's cohort as a person declared it, before any data was read: what
         minimum sizes are compared with, so that a refusal tells nothing about a true count.
+    population_reached : int
+        People whom the site serves, as a person declared it: of whom a scan that is known to be the
+        site's could be. 0 where nobody says; it leaves with the release otherwise.
+    region : str
+        Name of the region that the site lies in; empty for none.
     epsilon_per_study, epsilon_lifetime : str
         Caps, decimals. One account over all the site's people.
     populations, arms : tuple of str
@@ -150,6 +160,8 @@ class Policy(_File):
     """
 
     declared_people: int = Field(ge=1)
+    population_reached: int = Field(0, ge=0, le=LARGEST_POPULATION)
+    region: RegionName | Literal[""] = ""
     epsilon_per_study: _Decimal = "2"
     epsilon_lifetime: _Decimal = "4"
     populations: tuple[Line, ...] = ("patients", "volunteers", "synthetic people")
@@ -184,7 +196,17 @@ class Policy(_File):
         if self.approvals_needed > 1 and not (isinstance(self.roles, dict) or by_key):
             message = "two people can be told apart by accounts in roles, or by signing_keys alone"
             raise ValueError(message)
+        if self.region and not self.population_reached:
+            message = "region without population_reached says nothing"
+            raise ValueError(message)
         return self
+
+    @property
+    def catchment(self) -> Catchment | None:
+        """What a release says of the people whom the site serves; None where nobody declared it."""
+        if not self.population_reached:
+            return None
+        return Catchment(population_reached=self.population_reached, region=self.region or None)
 
     @property
     def study_cap(self) -> PrivacyLoss:

@@ -91,7 +91,15 @@ class Consent:
                     self._keep_voice(study.sha256, voice, bound)
                     return None
                 role = role if role == partner.role else f"{partner.role} and {role}"
-            return self._write(study, verdict, role=role, reason=reason, bound=bound, key=key)
+            return self._write(
+                study,
+                verdict,
+                role=role,
+                reason=reason,
+                bound=bound,
+                declared=policy.declared_people,
+                key=key,
+            )
 
     def text(
         self,
@@ -122,6 +130,7 @@ class Consent:
         role: str,
         reason: DecisionReason,
         bound: tuple[str, str, str],
+        declared: int,
         key: StatementKey,
     ) -> bytes:
         decision = Decision(
@@ -137,6 +146,7 @@ class Consent:
             package_sha256=bound[0],
             policy_sha256=bound[1],
             nonce=secrets.token_hex(16),
+            declared_people=declared,
         )
         envelope = sign(decision, key)
         last = self._last(study.sha256)

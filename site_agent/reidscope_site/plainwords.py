@@ -78,13 +78,20 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield f"  account     spent {spent}, after this study {after} of {policy.lifetime_cap}"
     yield f"              (together a factor of at most {after.odds:.1f})"
     yield f"  policy      at most {policy.study_cap} a study"
-    yield f"  declared    {policy.declared_people} people"
+    yield f"  declared    {policy.declared_people} people{_serves(policy)}"
     yield ""
     yield "What an attacker could still learn"
     yield "  that this site took part, and population facts that hold whoever takes part;"
     if any(said.cohort.phrases()):
         yield "  of somebody who is taken to be counted: that they met the conditions above;"
     yield "  members of the public reference gallery are not protected by this site"
+
+
+def _serves(policy: Policy) -> str:
+    if not policy.population_reached:
+        return ""
+    within = f" in {policy.region}" if policy.region else ""
+    return f" of the {policy.population_reached:,} whom the site serves{within}"
 
 
 def _renders(asked: FaceExperiment) -> str:

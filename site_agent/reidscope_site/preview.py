@@ -42,6 +42,7 @@ def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
             for table in study.statement.tables
         ),
         declared_people=policy.declared_people,
+        catchment=policy.catchment,
         ledger=LedgerHead(sequence=0, head="0" * 64),
         versions=package.versions(),
     )

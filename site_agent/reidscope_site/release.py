@@ -164,6 +164,7 @@ def release(
         declared_people=policy.declared_people,
         ledger=head,
         versions=dict(versions),
+        catchment=policy.catchment,
     )
     envelope = sign(statement, key)
     ledger.store(study.sha256, name, envelope)

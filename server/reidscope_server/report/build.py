@@ -28,6 +28,7 @@ from reidscope_protocols.statements import WORLD, Decision, Release
 from reidscope_protocols.study import Study, TableRequest
 from reidscope_protocols.vocabulary import KeyRole, Verdict
 from reidscope_server.admission import AsAsked, OfThisStudy, admit
+from reidscope_server.catchment import catchment, declared
 from reidscope_server.estimates import (
     acquired,
     after_any,
@@ -41,7 +42,11 @@ from reidscope_server.estimates import (
     published,
 )
 from reidscope_server.estimates_groups import by_group
+from reidscope_server.named_risks import enrolled_share_of, named_risks
+from reidscope_server.oddities import oddities
+from reidscope_server.over_sites import over_sites
 from reidscope_server.pooling import pool, table_of
+from reidscope_server.robust import robust
 
 _HOLDS = timedelta(days=3650)
 _DRAWN_BY = ("reidscope", "matplotlib", "jinja2")
@@ -61,6 +66,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
     now: datetime,
     *,
     licence: str = DEFAULT_LICENCE,
+    enrolled_share: float | None = None,
 ) -> Report:
     """Estimate everything and put the evidence beside it.
 
@@ -80,6 +86,9 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         Time of issue, UTC.
     licence : str
         SPDX identifier: what readers may do with the numbers.
+    enrolled_share : float, optional
+        Probability that a person stands in an attacker's gallery, in [0, 1]; the study's without
+        it.
 
     Returns
     -------
@@ -121,6 +130,8 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         )
     signed = [release.statement for release in used.values()]
     pooled = pool(said, signed)
+    enrolled = enrolled_share_of(said) if enrolled_share is None else enrolled_share
+    measured, with_face = identification(said, pooled), acquired(pooled)
     dearest = max(loss_of(release) for release in signed)
     return Report(
         audience=(WORLD,),
@@ -150,15 +161,21 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         notices=tuple(notices),
         sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
         tables=tuple(_table(request, signed) for request in said.tables),
-        identification=identification(said, pooled),
+        identification=measured,
         after_any=after_any(said, pooled),
         by_site=by_site(said, signed),
         by_group=by_group(said, pooled),
         influence=influence(said, signed),
-        acquired=(acquired(pooled),),
+        acquired=(with_face,),
         comparisons=comparisons(said, pooled),
         failed_gates=failed_gates(said, signed),
         damage=damage(said, signed),
+        enrolled_share=enrolled,
+        catchment=catchment(said, signed, measured, with_face),
+        risks=named_risks(measured, enrolled),
+        over_sites=over_sites(said, signed),
+        robust=robust(said, signed),
+        oddities=oddities(said, signed),
         privacy=PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",
@@ -239,4 +256,5 @@ def _site(
         declared_people=release.declared_people,
         epsilon=float(loss.epsilon),
         odds=published(loss.odds),
+        catchment=declared(study, [release]).get(site),
     )

@@ -11,8 +11,16 @@ from reidscope_protocols.report import (
     Damage,
     FailedGates,
     Identification,
+    Influence,
     Report,
     SiteIdentification,
+)
+from reidscope_protocols.report_rows import (
+    CatchmentRate,
+    NamedRisk,
+    Oddity,
+    OverSites,
+    Robust,
 )
 from reidscope_protocols.statements import Parsed
 
@@ -38,6 +46,12 @@ def sheets(report: Report) -> dict[str, bytes]:
         "comparisons.csv": _records(Comparison, report.comparisons),
         "failed_gates.csv": _records(FailedGates, report.failed_gates),
         "damage.csv": _records(Damage, report.damage),
+        "catchment.csv": _records(CatchmentRate, report.catchment),
+        "risks.csv": _records(NamedRisk, report.risks),
+        "over_sites.csv": _records(OverSites, report.over_sites),
+        "robust.csv": _records(Robust, report.robust),
+        "oddities.csv": _records(Oddity, report.oddities),
+        "influence.csv": _records(Influence, report.influence),
         "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),
         "sites.csv": _sheet(_SITE_COLUMNS, _sites(report)),
     }

@@ -145,6 +145,11 @@ def verify_report(
                 report.comparisons,
                 report.failed_gates,
                 report.damage,
+                report.catchment,
+                report.risks,
+                report.over_sites,
+                report.robust,
+                report.oddities,
                 releases,
                 *(group.identification for group in report.by_group),
                 *(group.comparisons for group in report.by_group),
@@ -198,6 +203,7 @@ def _rebuilt(
             report.notices,
             report.issued_at,
             licence=report.licence,
+            enrolled_share=report.enrolled_share,
         )
     except NotReadyError as error:
         raise MalformedError(
