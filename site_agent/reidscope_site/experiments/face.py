@@ -25,6 +25,7 @@ from reidscope_site.face.constants import FaceConstants
 from reidscope_site.face.evaluate import CellReading, ReadFaces, classify, read_faces
 from reidscope_site.face.found import coin
 from reidscope_site.face.photo import looked_at, read_photo
+from reidscope_site.face.tails import tail_cells
 from reidscope_site.face.volume import Volume
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person, PhotoBox, Scan
@@ -63,11 +64,17 @@ def evaluate(person: Person, study: FaceStudy) -> Outcome:
     own_coin = coin(
         study.key.branch(_COIN_DOMAIN), pseudonym=person.pseudonym, study_sha256=study.sha256
     )
-    return Outcome(cells=cells(classify(scans, study.constants, coin=own_coin), study.constants))
+    reading = classify(scans, study.constants, coin=own_coin)
+    return Outcome(
+        cells=cells(reading, study.constants) + tail_cells(scans, study.constants, coin=own_coin)
+    )
 
 
 def cells(reading: CellReading, constants: FaceConstants) -> tuple[int, ...]:
-    """Place of one person in each table, in the order of `FaceExperiment.tables`."""
+    """Place of one person in each table, in the order of `FaceExperiment.tables`.
+
+    Without the opt-in tables, which come last: `tails.tail_cells`.
+    """
     asked = constants.experiment
     joint, gates = asked.cells(), asked.gate_cells()
     return (
