@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from itertools import pairwise, product
+from typing import Literal
 
 from pydantic import Field
 
@@ -330,10 +331,6 @@ class Beyond(Parsed):
         """Return the cells of each of the tables."""
         return BeyondCells(anchor=anchor, sizes=self.gallery_sizes)
 
-    def basis(self, gallery_size: int, pairs: int) -> str:
-        """`extrapolated` up to a twentieth of the pooled pairs, `model-based` beyond."""
-        return "extrapolated" if gallery_size * POOLED_SHARE <= pairs else "model-based"
-
     def problem(self, *, columns: Sequence[str], reference_size: int) -> str:
         """Say what does not hold together; empty if all does."""
         sizes = self.gallery_sizes
@@ -355,6 +352,11 @@ def _columns_problem(what: str, asked: Sequence[str], columns: Sequence[str]) ->
 
 def _refused(what: str, *, got: str, expected: str) -> MalformedError:
     return MalformedError(what, got=got, expected=expected, do="correct the study")
+
+
+def basis(gallery_size: int, pairs: int) -> Literal["extrapolated", "model-based"]:
+    """Say what a rate rests on: up to a twentieth of the pooled pairs, the tail still has data."""
+    return "extrapolated" if gallery_size * POOLED_SHARE <= pairs else "model-based"
 
 
 def score_table(column: str) -> str:

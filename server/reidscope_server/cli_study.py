@@ -18,9 +18,10 @@ from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_protocols.vocabulary import FailedGate
+from reidscope_server.asked_tails import read_answers
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
-from reidscope_server.planning import WIDEST_POINTS, plan
+from reidscope_server.planning import WARNINGS, WIDEST_POINTS, plan
 from reidscope_server.verbs import ask
 
 _PUBLIC = 0o644
@@ -97,6 +98,34 @@ def new(
         str, typer.Option(help="Of the joint table and the compulsory table of failed gates.")
     ] = "2",
     damage_epsilon: Annotated[str, typer.Option(help="Of each table of damage, on top.")] = "0.2",
+    scores: Annotated[
+        str,
+        typer.Option(
+            help="Columns (unmodified, ARM, ARM/ATTACKER) with an opt-in table of u, the share of "
+            "public faces that beat the mate; with --fmr, --open-set or --above."
+        ),
+    ] = "unmodified",
+    fmr: Annotated[
+        str, typer.Option(help="False match rates for the true accept rate: 0.01,0.1.")
+    ] = "",
+    open_set: Annotated[
+        str, typer.Option(help="N:FPIR points for the open-set rate with rank 1: 100:0.3.")
+    ] = "",
+    above: Annotated[
+        str,
+        typer.Option(
+            help="Gallery sizes for the share of people above .05, .09, .2, .33: an analogy."
+        ),
+    ] = "",
+    beyond: Annotated[
+        str, typer.Option(help="Columns with an opt-in table beyond the reference.")
+    ] = "unmodified",
+    beyond_sizes: Annotated[
+        str, typer.Option(help="Gallery sizes to extrapolate to: 100000,1000000.")
+    ] = "",
+    score_epsilon: Annotated[
+        str, typer.Option(help="Of each table of u and each beyond the reference, on top.")
+    ] = "0.5",
     reference_people: Annotated[
         str, typer.Option(help="Who the faces of the public gallery are of.")
     ] = "synthetic people",
@@ -134,6 +163,15 @@ def new(
         minimum_sites=minimum_sites,
         days=days,
         answers_after_hours=answers_after,
+        tails=read_answers(
+            scores=scores,
+            fmr=fmr,
+            open_set=open_set,
+            above=above,
+            beyond=beyond,
+            beyond_sizes=beyond_sizes,
+            epsilon=score_epsilon,
+        ),
     )
     heads: tuple[SiteHead, ...] = ()
     if home is not None:
@@ -174,7 +212,7 @@ def plan_command(
         columns = ("kind", "arm", "gallery", "half_width_points")
         table = [["" if row[c] is None else row[c] for c in columns] for row in rows]
         show_table(f"{study.study_id}: intervals to come", columns, table)
-    widest = max(row.half_width_points for row in planned if row.gallery_size is not None)
+    widest = max(row.half_width_points for row in planned if row.kind not in WARNINGS)
     if widest > WIDEST_POINTS and not force:
         raise RefusalError(
             "plan",

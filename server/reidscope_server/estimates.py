@@ -90,6 +90,7 @@ def identification(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
             gallery_size=size,
             rank=1,
             basis="measured",
+            tail=None,
             **_share(found(study, pooled, column=readout.column, gallery_size=size)),
         )
         for readout, size in read_points(study)
@@ -140,6 +141,7 @@ def _any_of(
         gallery_size=size,
         rank=1,
         basis="measured",
+        tail=None,
         **together,
     )
 

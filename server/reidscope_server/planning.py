@@ -18,7 +18,11 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
 from reidscope_server.intervals import Weighed, difference_interval, share_interval
+from reidscope_server.planned_tails import TailKind, expected_tails, is_tail
 from reidscope_server.pooling import noise_variance
+
+WARNINGS = frozenset({"failed gates", "damage"})
+"""Kinds that are shown and never refused for."""
 
 WIDEST_POINTS = 15.0
 """Half width, percentage points, beyond which a rate is hardly worth a person's epsilon."""
@@ -32,7 +36,7 @@ class PlannedWidth:
     ----------
     kind : str
         `rate` of an arm; `difference` between a defaced arm and the unmodified one; `failed gates`
-        and `damage`, each a share of people in a table of its own.
+        and `damage`, each a share of people in a table of its own; and those of the opt-in tables.
     arm : str
         A column of the joint table: the arm, with its attacker where there are several.
     gallery_size : int or None
@@ -41,7 +45,7 @@ class PlannedWidth:
         Percentage points.
     """
 
-    kind: Literal["rate", "difference", "failed gates", "damage"]
+    kind: Literal["rate", "difference", "failed gates", "damage", TailKind]
     arm: str
     gallery_size: int | None
     half_width_points: float
@@ -140,7 +144,16 @@ def _signs(study: Study, arm: str) -> tuple[int, ...]:
 
 def _beside(study: Study, people_per_site: Sequence[int], rate: float) -> Iterator[PlannedWidth]:
     """Plan the tables beside the joint one, each at its own price."""
+    for expected in expected_tails(study, people_per_site, rate=rate):
+        yield PlannedWidth(
+            kind=expected.kind,
+            arm=expected.column,
+            gallery_size=expected.gallery_size,
+            half_width_points=100 * share_interval(expected.weighed).half_width,
+        )
     for table in study.tables[1:]:
+        if is_tail(table):
+            continue
         gates = table.table == GATES_TABLE
         for arm in study.experiment.arms[1:] if gates else (table.table.split("/", 1)[1],):
             row = (

@@ -40,6 +40,8 @@ from reidscope_server.estimates import (
     people,
     published,
 )
+from reidscope_server.extrapolation import extrapolated
+from reidscope_server.open_set import above, open_set, tar
 from reidscope_server.pooling import pool, table_of
 
 _HOLDS = timedelta(days=3650)
@@ -147,7 +149,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         notices=tuple(notices),
         sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
         tables=tuple(_table(request, signed) for request in said.tables),
-        identification=identification(said, pooled),
+        identification=identification(said, pooled) + extrapolated(said, signed),
         after_any=after_any(said, pooled),
         by_site=by_site(said, signed),
         influence=influence(said, signed),
@@ -155,6 +157,9 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         comparisons=comparisons(said, pooled),
         failed_gates=failed_gates(said, signed),
         damage=damage(said, signed),
+        tar=tar(said, signed),
+        open_set=open_set(said, signed),
+        above=above(said, signed),
         privacy=PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",

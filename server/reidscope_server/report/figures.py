@@ -9,6 +9,8 @@ from reidscope_server.report.boxes import counts
 from reidscope_server.report.drawing import Sketch
 from reidscope_server.report.plots import effects, forest, rates
 from reidscope_server.report.risk import gates, risk
+from reidscope_server.report.tail_plots import beyond_plot, threshold_plot
+from reidscope_server.report.tail_words import beyond
 
 FOLDER = "figures"
 
@@ -20,6 +22,10 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn.append(effects)
     if report.failed_gates:
         drawn += [risk, gates]
+    if report.tar or report.open_set or report.above:
+        drawn.append(threshold_plot)
+    if beyond(report):
+        drawn.append(beyond_plot)
     drawn += [forest, counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}

@@ -17,6 +17,7 @@ from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusi
 from reidscope_server.estimates import ANY_ATTACKER, ANY_DEFACER
 from reidscope_server.report.drawing import minus
 from reidscope_server.report.readings import Arm, arms, unmodified
+from reidscope_server.report.tail_words import tail_methods, tail_results
 
 METHODS_FILE = "methods.txt"
 _DIGITS = 12
@@ -67,6 +68,7 @@ def _methods(report: Report, study: Study) -> str:
             _attackers(asked),
             _outcome(asked),
             *((_defacers(asked),) if len(asked.arms) > 1 else ()),
+            *tail_methods(asked),
             _privacy(report, study),
             (
                 "Counts were added over the sites without clamping; 95% intervals are score sets "
@@ -97,6 +99,7 @@ def _results(report: Report) -> str:
         f"Unmodified scans gave away {rates} (attacker: {whole.found[0].attacker}).",
         *(_arm(arm) for arm in defaced),
         *(_any_of(row) for row in report.after_any),
+        *tail_results(report),
     ]
     return " ".join(sentences)
 

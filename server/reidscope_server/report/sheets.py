@@ -7,12 +7,15 @@ import io
 from collections.abc import Iterable, Sequence
 
 from reidscope_protocols.report import (
+    AboveThreshold,
     Comparison,
     Damage,
     FailedGates,
     Identification,
+    OpenSetRate,
     Report,
     SiteIdentification,
+    TrueAccept,
 )
 from reidscope_protocols.statements import Parsed
 
@@ -33,6 +36,9 @@ def sheets(report: Report) -> dict[str, bytes]:
         "comparisons.csv": _records(Comparison, report.comparisons),
         "failed_gates.csv": _records(FailedGates, report.failed_gates),
         "damage.csv": _records(Damage, report.damage),
+        "tar.csv": _records(TrueAccept, report.tar),
+        "open_set.csv": _records(OpenSetRate, report.open_set),
+        "above.csv": _records(AboveThreshold, report.above),
         "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),
         "sites.csv": _sheet(_SITE_COLUMNS, _sites(report)),
     }

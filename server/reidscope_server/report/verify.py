@@ -145,6 +145,9 @@ def verify_report(
                 report.comparisons,
                 report.failed_gates,
                 report.damage,
+                report.tar,
+                report.open_set,
+                report.above,
                 releases,
             )
         ),
