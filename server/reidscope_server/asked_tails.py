@@ -6,7 +6,7 @@ two: it errs on the safe side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
@@ -131,25 +131,27 @@ def _sigma(edge: int, known: Mapping[int, int]) -> int:
     return max(known[below], known[beyond])
 
 
-def beyond_asked(answers: TailAnswers, held: PublicTails, first: Attacker) -> Beyond | None:
+def beyond_asked(
+    answers: TailAnswers, held: PublicTails, attackers: Sequence[Attacker]
+) -> Beyond | None:
     """Write down the questions beyond the reference; None where nothing is asked.
 
     Parameters
     ----------
     answers, held
         What was typed, and what is public.
-    first : Attacker
-        The study's first: whose columns are named by their arm alone.
+    attackers : sequence of Attacker
+        The study's; the first one's columns are named by their arm alone.
 
     Raises
     ------
     InputError
         A column whose strangers' tail is not public.
     """
-    if not answers.beyond_sizes:
+    if not answers.beyond_sizes or not attackers:
         return None
     names = {
-        column: column if "/" in column else f"{column}/{first}"
+        column: column if "/" in column else f"{column}/{attackers[0]}"
         for column in answers.beyond_columns
     }
     without = [column for column, name in names.items() if name not in held.pairs]

@@ -268,7 +268,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
                 for size in answers.anchors
             ),
             scores=scores_asked(answers.tails, folder.tails, reference_size=folder.reference_size),
-            beyond=beyond_asked(answers.tails, folder.tails, answers.attackers[0]),
+            beyond=beyond_asked(answers.tails, folder.tails, answers.attackers),
         )
         return Study(
             audience=answers.sites,

@@ -36,12 +36,20 @@ def sheets(report: Report) -> dict[str, bytes]:
         "comparisons.csv": _records(Comparison, report.comparisons),
         "failed_gates.csv": _records(FailedGates, report.failed_gates),
         "damage.csv": _records(Damage, report.damage),
-        "tar.csv": _records(TrueAccept, report.tar),
-        "open_set.csv": _records(OpenSetRate, report.open_set),
-        "above.csv": _records(AboveThreshold, report.above),
         "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),
         "sites.csv": _sheet(_SITE_COLUMNS, _sites(report)),
+        **_opt_in_sheets(report),
     }
+
+
+def _opt_in_sheets(report: Report) -> dict[str, bytes]:
+    """Sheets of the tables of u: only where the study asked for them."""
+    asked: dict[str, tuple[type[Parsed], Sequence[Parsed]]] = {
+        "tar.csv": (TrueAccept, report.tar),
+        "open_set.csv": (OpenSetRate, report.open_set),
+        "above.csv": (AboveThreshold, report.above),
+    }
+    return {name: _records(shape, rows) for name, (shape, rows) in asked.items() if rows}
 
 
 def _counts(report: Report) -> Iterable[Sequence[_Value]]:
