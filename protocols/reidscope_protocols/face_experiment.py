@@ -15,6 +15,7 @@ from reidscope_protocols.groups import Groups
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.side_tables import DamageCells, GateCells
 from reidscope_protocols.statements import Parsed
+from reidscope_protocols.tail_tables import Beyond, Scores, beyond_table, score_table
 from reidscope_protocols.vocabulary import (
     UNMODIFIED,
     ArmName,
@@ -104,6 +105,10 @@ class FaceExperiment(Parsed):
         Disjoint public groups that the joint table is crossed with.
     reference_size : int
         Faces of the public reference gallery, M.
+    scores : Scores or None
+        Opt-in tables of u, the share of public faces that beat the mate.
+    beyond : Beyond or None
+        Opt-in tables of galleries larger than the reference measures.
     """
 
     kind: Literal["face-identification"] = "face-identification"
@@ -122,6 +127,8 @@ class FaceExperiment(Parsed):
     reference_size: int = Field(ge=20)
     reference_people: Line
     gallery_error: tuple[GalleryError, ...]
+    scores: Scores | None = None
+    beyond: Beyond | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -154,7 +161,7 @@ class FaceExperiment(Parsed):
             self.mate is Mate.SECOND_SCAN or self.direction is Direction.POPULATION_TO_SAMPLE
         ):
             return "best-of fusion is for scans that search photos: take the mean"
-        return self._groups_problem()
+        return self._groups_problem() or self._tails_problem()
 
     def _groups_problem(self) -> str:
         if self.groups is None:
@@ -164,6 +171,22 @@ class FaceExperiment(Parsed):
         if len(self.cells()) * len(self.groups.labels) > LARGEST_TABLE:
             return f"arms and groups together must make at most {LARGEST_TABLE} cells"
         return ""
+
+    def _tails_problem(self) -> str:
+        """Say what is wrong with the opt-in tables; empty if nothing is."""
+        if self.scan_cap > 1 and (self.scores or self.beyond):
+            return (
+                "tables of u and beyond the reference are of one scan a person: several tries let "
+                "more strangers in than their false match rate says"
+            )
+        columns = [readout.column for readout in self.readouts]
+        scores = self.scores and self.scores.problem(
+            columns=columns, anchors=self.anchors, reference_size=self.reference_size
+        )
+        beyond = self.beyond and self.beyond.problem(
+            columns=columns, reference_size=self.reference_size
+        )
+        return scores or beyond or ""
 
     @property
     def readouts(self) -> tuple[Readout, ...]:
@@ -211,6 +234,21 @@ class FaceExperiment(Parsed):
             JOINT_TABLE: self.joint_labels(),
             **({} if gates is None else {GATES_TABLE: gates.labels}),
             **{damage_table(arm): DamageCells().labels for arm in self.damage_arms},
+            **self._tail_tables(),
+        }
+
+    def _tail_tables(self) -> dict[str, tuple[str, ...]]:
+        scores = self.scores.cells(self.reference_size).labels if self.scores else ()
+        beyond = self.beyond.cells(self.anchors[-1]).labels if self.beyond else ()
+        return {
+            **{
+                score_table(column): scores
+                for column in (self.scores.columns if self.scores else ())
+            },
+            **{
+                beyond_table(tail.column): beyond
+                for tail in (self.beyond.tails if self.beyond else ())
+            },
         }
 
     @property

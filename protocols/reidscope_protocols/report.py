@@ -104,7 +104,18 @@ class ReportedTable(Parsed):
 
 
 class Identification(Parsed):
-    """Share of people found in one arm, by one attacker, among `gallery_size` faces."""
+    """Share of people found in one arm, by one attacker, among `gallery_size` faces.
+
+    Attributes
+    ----------
+    basis : str
+        `measured` in galleries of up to a tenth of the reference; `extrapolated` by a public tail;
+        `model-based` where even that tail has been carried further than its pairs reach.
+    tail : str or None
+        The model that carried it there.
+    bound_low, bound_high : float or None
+        What needs no model, beside a rate that was not measured.
+    """
 
     experiment: Line
     arm: Line
@@ -114,7 +125,10 @@ class Identification(Parsed):
     rate: Share
     low: Share
     high: Share
-    basis: Literal["measured", "extrapolated"]
+    basis: Literal["measured", "extrapolated", "model-based"]
+    tail: Literal["gpd", "normal"] | None = None
+    bound_low: Share | None = None
+    bound_high: Share | None = None
 
 
 class SiteIdentification(Parsed):
@@ -202,6 +216,58 @@ class Damage(Parsed):
     high: Share
 
 
+class TrueAccept(Parsed):
+    """Share of people whose mate passes a threshold that lets one in 1/`fmr` strangers pass.
+
+    Attributes
+    ----------
+    fmr : float
+        False match rate of each probe's own threshold, set by public faces.
+    """
+
+    arm: Line
+    attacker: Line
+    fmr: Share
+    rate: Share
+    low: Share
+    high: Share
+
+
+class OpenSetRate(Parsed):
+    """Share of people whose mate passes the threshold and ranks first among `gallery_size`.
+
+    Attributes
+    ----------
+    fpir : float
+        Share of searches for somebody who is not there that let anybody in.
+    fmr : float
+        1 - (1 - fpir)^(1 / gallery_size).
+    """
+
+    arm: Line
+    attacker: Line
+    gallery_size: int
+    rank: int
+    fpir: Share
+    fmr: Share
+    rate: Share
+    low: Share
+    high: Share
+
+
+class AboveThreshold(Parsed):
+    """Share of people whose own chance of rank 1 among `gallery_size` is above a threshold."""
+
+    arm: Line
+    attacker: Line
+    gallery_size: int
+    threshold: Share
+    analogy: Literal["to thresholds of tabular data"] = "to thresholds of tabular data"
+    rate: Share
+    low: Share
+    high: Share
+
+
 class PrivacyAccount(Parsed):
     """What each person may have lost, and to whom the promise is made."""
 
@@ -269,6 +335,9 @@ class Report(Statement):
     over_sites: tuple[OverSites, ...] = ()
     robust: tuple[Robust, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+    tar: tuple[TrueAccept, ...] = ()
+    open_set: tuple[OpenSetRate, ...] = ()
+    above: tuple[AboveThreshold, ...] = ()
     privacy: PrivacyAccount
     evidence: Evidence
     versions: dict[Line, Line]

@@ -11,6 +11,7 @@ from reidscope_protocols.face_experiment import GATES_TABLE, JOINT_TABLE, FaceEx
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.reach import Reach
 from reidscope_protocols.statements import LedgerHead, Parsed, Statement
+from reidscope_protocols.tail_tables import BEYOND_TABLE, SCORE_TABLE
 from reidscope_protocols.vocabulary import (
     ConstantRole,
     Line,
@@ -23,6 +24,7 @@ from reidscope_protocols.vocabulary import (
 
 _GATES_SHARE = 5
 _DAMAGE = PrivacyLoss(200_000_000)
+_SCORES = PrivacyLoss(500_000_000)
 
 
 class FiveSafes(Parsed):
@@ -63,7 +65,10 @@ class TableRequest(Parsed):
 
 
 def priced(
-    experiment: FaceExperiment, loss: PrivacyLoss, damage_loss: PrivacyLoss = _DAMAGE
+    experiment: FaceExperiment,
+    loss: PrivacyLoss,
+    damage_loss: PrivacyLoss = _DAMAGE,
+    score_loss: PrivacyLoss = _SCORES,
 ) -> tuple[TableRequest, ...]:
     """Price an experiment's tables: the gates a fifth of `loss`, the joint table the rest.
 
@@ -75,10 +80,16 @@ def priced(
         Of the joint table and the table of failed gates together.
     damage_loss : PrivacyLoss
         Of each table of damage, on top.
+    score_loss : PrivacyLoss
+        Of each table of u and each beyond the reference, on top.
     """
     cells = experiment.tables()
     gates = loss.nano // _GATES_SHARE if GATES_TABLE in cells else 0
-    prices = {JOINT_TABLE: loss.nano - gates, GATES_TABLE: gates}
+    prices = {JOINT_TABLE: loss.nano - gates, GATES_TABLE: gates} | {
+        name: score_loss.nano
+        for name in cells
+        if name.partition("/")[0] in {SCORE_TABLE, BEYOND_TABLE}
+    }
     return tuple(
         TableRequest(table=name, cells=labels, epsilon_nano=prices.get(name, damage_loss.nano))
         for name, labels in cells.items()

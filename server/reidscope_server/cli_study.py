@@ -18,6 +18,7 @@ from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_protocols.vocabulary import FailedGate
 from reidscope_server import cohort_words
+from reidscope_server.asked_tails import read_answers
 from reidscope_server.cli_plan import plan_command, width_to_come
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
@@ -118,6 +119,34 @@ def new(
             "`modality`, or `group left,right` for words of the sites' link files."
         ),
     ] = "",
+    scores: Annotated[
+        str,
+        typer.Option(
+            help="Columns (unmodified, ARM, ARM/ATTACKER) with an opt-in table of u, the share of "
+            "public faces that beat the mate; with --fmr, --open-set or --above."
+        ),
+    ] = "unmodified",
+    fmr: Annotated[
+        str, typer.Option(help="False match rates for the true accept rate: 0.01,0.1.")
+    ] = "",
+    open_set: Annotated[
+        str, typer.Option(help="N:FPIR points for the open-set rate with rank 1: 100:0.3.")
+    ] = "",
+    above: Annotated[
+        str,
+        typer.Option(
+            help="Gallery sizes for the share of people above .05, .09, .2, .33: an analogy."
+        ),
+    ] = "",
+    beyond: Annotated[
+        str, typer.Option(help="Columns with an opt-in table beyond the reference.")
+    ] = "unmodified",
+    beyond_sizes: Annotated[
+        str, typer.Option(help="Gallery sizes to extrapolate to: 100000,1000000.")
+    ] = "",
+    score_epsilon: Annotated[
+        str, typer.Option(help="Of each table of u and each beyond the reference, on top.")
+    ] = "0.5",
     reference_people: Annotated[
         str, typer.Option(help="Who the faces of the public gallery are of.")
     ] = "synthetic people",
@@ -173,6 +202,15 @@ def new(
         days=days,
         answers_after_hours=answers_after,
         reach=reach_of(catchment or [], everywhere, enrolled_share),
+        tails=read_answers(
+            scores=scores,
+            fmr=fmr,
+            open_set=open_set,
+            above=above,
+            beyond=beyond,
+            beyond_sizes=beyond_sizes,
+            epsilon=score_epsilon,
+        ),
     )
     heads: tuple[SiteHead, ...] = ()
     if home is not None:

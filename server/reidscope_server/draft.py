@@ -34,6 +34,7 @@ from reidscope_protocols.study import (
     FiveSafes,
     SiteHead,
     Study,
+    TableRequest,
     priced,
 )
 from reidscope_protocols.vocabulary import (
@@ -44,6 +45,12 @@ from reidscope_protocols.vocabulary import (
     FailedGate,
     Mate,
     ScanRule,
+)
+from reidscope_server.asked_tails import (
+    PublicTails,
+    TailAnswers,
+    beyond_asked,
+    scores_asked,
 )
 
 GALLERY_FILE = "gallery.npy"
@@ -87,6 +94,8 @@ class Answers:
         From now until sites answer, however soon they are done; 0 for at once.
     reach : Reach or None
         Whom the scans could be of, where the coordinator states it.
+    tails : TailAnswers
+        Opt-in tables of u and beyond the reference; none of them by default.
     """
 
     study_id: str
@@ -110,6 +119,7 @@ class Answers:
     cohort: Cohort = EVERYBODY
     groups: Groups | None = None
     reach: Reach | None = None
+    tails: TailAnswers = field(default_factory=TailAnswers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +134,8 @@ class ConstantsFolder:
         `arm/attacker` that there is a calibration for; raw ones where there is a gallery for them.
     strangers_found : mapping
         Reading to how often public strangers were found at the smallest gallery: the domain check.
+    tails : PublicTails
+        For the opt-in tables; empty in a reference of before there were any.
     """
 
     constants: tuple[Constant, ...]
@@ -136,6 +148,7 @@ class ConstantsFolder:
     renders: Renders
     recogniser: RecogniserDeclaration
     strangers_found: Mapping[str, float]
+    tails: PublicTails = field(default_factory=PublicTails)
 
     @property
     def arms(self) -> frozenset[str]:
@@ -211,6 +224,7 @@ def read_constants(folder: Path) -> ConstantsFolder:
                 str(name): float(share)
                 for name, share in said["figures"]["strangers_found"].items()
             },
+            tails=_tails(said),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         # Whatever is missing, the file is not a calibration; its text adds nothing for a reader.
@@ -265,6 +279,8 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
                 GalleryError(gallery_size=size, sigma_ppm=folder.sigma_ppm[size])
                 for size in answers.anchors
             ),
+            scores=scores_asked(answers.tails, folder.tails, reference_size=folder.reference_size),
+            beyond=beyond_asked(answers.tails, folder.tails, answers.attackers),
         )
         return Study(
             audience=answers.sites,
@@ -278,7 +294,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             cohort=answers.cohort,
             experiment=experiment,
             constants=folder.constants,
-            tables=priced(experiment, answers.epsilon, answers.damage_epsilon),
+            tables=_priced(experiment, answers),
             minimum_declared_people=answers.minimum_declared_people,
             minimum_sites=answers.minimum_sites,
             ledger_heads=heads,
@@ -350,8 +366,22 @@ def _readings(said: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(calibrated | raw)
 
 
+def _tails(said: Mapping[str, Any]) -> PublicTails:
+    return PublicTails(
+        sigma_edges={
+            int(faces): round(float(sigma) * _PPM)
+            for faces, sigma in said.get("sigma_edges", {}).items()
+        },
+        pairs={str(name): int(tail["pairs"]) for name, tail in said.get("tails", {}).items()},
+    )
+
+
+def _priced(experiment: FaceExperiment, answers: Answers) -> tuple[TableRequest, ...]:
+    return priced(experiment, answers.epsilon, answers.damage_epsilon, answers.tails.epsilon)
+
+
 def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
-    tables = priced(experiment, answers.epsilon, answers.damage_epsilon)
+    tables = _priced(experiment, answers)
     total = PrivacyLoss(sum(table.epsilon_nano for table in tables))
     mates = "photos" if experiment.mate is Mate.PHOTO else "second scans"
     return FiveSafes(

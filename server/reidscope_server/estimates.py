@@ -91,6 +91,7 @@ def identification(study: Study, pooled: Pooled) -> tuple[Identification, ...]:
             gallery_size=size,
             rank=1,
             basis="measured",
+            tail=None,
             **_share(found(study, pooled, column=readout.column, gallery_size=size)),
         )
         for readout, size in read_points(study)
@@ -141,6 +142,7 @@ def _any_of(
         gallery_size=size,
         rank=1,
         basis="measured",
+        tail=None,
         **together,
     )
 

@@ -28,12 +28,16 @@ from reidscope_server.mechanisms import (
     compare_mechanisms,
     distributed_variance,
 )
+from reidscope_server.planned_tails import TailKind, tail_questions
 from reidscope_server.pooling import noise_variance
+
+WARNINGS = frozenset({"failed gates", "damage"})
+"""Kinds that are shown and never refused for."""
 
 WIDEST_POINTS = 15.0
 """Half width, percentage points, beyond which a rate is hardly worth a person's epsilon."""
 
-Kind = Literal["rate", "difference", "failed gates", "damage"]
+Kind = Literal["rate", "difference", "failed gates", "damage"] | TailKind
 _A_HALF = 0.5
 
 
@@ -73,7 +77,7 @@ class PlannedWidth:
     ----------
     kind : str
         `rate` of an arm; `difference` between a defaced arm and the unmodified one; `failed gates`
-        and `damage`, each a share of people in a table of its own.
+        and `damage`, each a share of people in a table of its own; and those of the opt-in tables.
     arm : str
         A column of the joint table: the arm, with its attacker where there are several.
     gallery_size : int or None
@@ -196,7 +200,7 @@ def too_wide(
     return tuple(
         width
         for width in planned
-        if width.gallery_size is not None and width.half_width_points > widest_points
+        if width.kind not in WARNINGS and width.half_width_points > widest_points
     )
 
 
@@ -260,6 +264,16 @@ def _questions(study: Study, expected: Expected) -> Iterator[_Question]:
     for table in study.tables[1:]:
         for kind, arm, row in _warnings(study, table):
             yield _Question(table=table.table, kind=kind, arm=arm, row=row, mean=expected.other)
+    for tail in tail_questions(study):
+        yield _Question(
+            table=tail.table,
+            kind=tail.kind,
+            arm=tail.column,
+            gallery_size=tail.gallery_size,
+            row=tail.row,
+            mean=expected.other,
+            gallery_sd=tail.gallery_sd,
+        )
 
 
 def _warnings(

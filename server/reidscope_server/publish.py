@@ -15,6 +15,8 @@ from reidscope_protocols.statements import Release
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.report.build import build_report
+from reidscope_server.report.readings import attackers, measured
+from reidscope_server.report.tail_words import tail_headlines
 from reidscope_server.report.write import write_report
 from reidscope_server.sites import own_keys
 
@@ -96,11 +98,11 @@ def publish(
 
 def headlines(report: Report) -> tuple[str, ...]:
     """One line a rate, as a person would say it, with the failed gates of its arm."""
-    several = len({row.attacker for row in report.identification}) > 1
+    several = len(attackers(report)) > 1
     failed = {row.arm: f"; its gates failed for {row.rate:.0%}" for row in report.failed_gates}
     return tuple(
         f"{row.arm}{f' ({row.attacker})' if several else ''}: found among {row.gallery_size:,} "
         f"faces: {row.rate:.0%} (95% interval {row.low:.0%} to {row.high:.0%})"
         f"{failed.get(row.arm, '')}"
-        for row in report.identification
-    )
+        for row in measured(report)
+    ) + tail_headlines(report)

@@ -63,8 +63,8 @@ def test_a_larger_gallery_has_less_luck() -> None:
     mates = faces(60)
     noise = draw.integers(-90, 91, mates.shape)
     probes = np.clip(mates.astype(int) + noise, -127, 127).astype(np.int8)
-    small = sigma_gallery(probes, mates, faces(300), (30,), resamplings=60)[30]
-    large = sigma_gallery(probes, mates, faces(6000), (30,), resamplings=60)[30]
+    small = sigma_gallery(probes, mates, faces(300), (30,), resamplings=60).found[30]
+    large = sigma_gallery(probes, mates, faces(6000), (30,), resamplings=60).found[30]
     # the error falls with the square root of M, here by 4.5
     assert 0 < large < small / 2
 
@@ -72,7 +72,7 @@ def test_a_larger_gallery_has_less_luck() -> None:
 def test_a_gallery_that_nobody_is_beaten_by_has_no_error() -> None:
     mates = np.full((5, 8), 127, np.int8)
     gallery = np.full((50, 8), -127, np.int8)
-    assert sigma_gallery(mates, mates, gallery, (5, 10), resamplings=5) == {5: 0.0, 10: 0.0}
+    assert sigma_gallery(mates, mates, gallery, (5, 10), resamplings=5).found == {5: 0.0, 10: 0.0}
 
 
 @pytest.mark.slow

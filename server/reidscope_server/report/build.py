@@ -42,8 +42,10 @@ from reidscope_server.estimates import (
     published,
 )
 from reidscope_server.estimates_groups import by_group
+from reidscope_server.extrapolation import extrapolated
 from reidscope_server.named_risks import enrolled_share_of, named_risks
 from reidscope_server.oddities import oddities
+from reidscope_server.open_set import above, open_set, tar
 from reidscope_server.over_sites import over_sites
 from reidscope_server.pooling import pool, table_of
 from reidscope_server.robust import robust
@@ -161,7 +163,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         notices=tuple(notices),
         sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
         tables=tuple(_table(request, signed) for request in said.tables),
-        identification=measured,
+        identification=measured + extrapolated(said, signed),
         after_any=after_any(said, pooled),
         by_site=by_site(said, signed),
         by_group=by_group(said, pooled),
@@ -176,6 +178,9 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         over_sites=over_sites(said, signed),
         robust=robust(said, signed),
         oddities=oddities(said, signed),
+        tar=tar(said, signed),
+        open_set=open_set(said, signed),
+        above=above(said, signed),
         privacy=PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",

@@ -10,6 +10,8 @@ from reidscope_server.report.drawing import Sketch
 from reidscope_server.report.groups import groups
 from reidscope_server.report.plots import effects, forest, rates
 from reidscope_server.report.risk import gates, risk
+from reidscope_server.report.tail_plots import beyond_plot, threshold_plot
+from reidscope_server.report.tail_words import beyond
 
 FOLDER = "figures"
 
@@ -23,6 +25,10 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn += [risk, gates]
     if report.by_group:
         drawn.append(groups)
+    if report.tar or report.open_set or report.above:
+        drawn.append(threshold_plot)
+    if beyond(report):
+        drawn.append(beyond_plot)
     drawn += [forest, counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}

@@ -18,6 +18,7 @@ from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusi
 from reidscope_server.estimates import ANY_ATTACKER, ANY_DEFACER
 from reidscope_server.report.drawing import minus
 from reidscope_server.report.readings import Arm, arms, unmodified
+from reidscope_server.report.tail_words import tail_methods, tail_results
 
 METHODS_FILE = "methods.txt"
 _DIGITS = 12
@@ -69,6 +70,7 @@ def _methods(report: Report, study: Study) -> str:
             _outcome(asked),
             *_who(report),
             *((_defacers(asked),) if len(asked.arms) > 1 else ()),
+            *tail_methods(asked),
             _privacy(report, study),
             (
                 "Counts were added over the sites without clamping; 95% intervals are score sets "
@@ -106,6 +108,7 @@ def _results(report: Report) -> str:
         *(_arm(arm) for arm in defaced),
         *(_any_of(row) for row in report.after_any),
         *((_groups(report),) if report.by_group else ()),
+        *tail_results(report),
     ]
     return " ".join(sentences)
 

@@ -22,7 +22,16 @@ from reidscope_server.report.drawing import inlined, percent
 from reidscope_server.report.figures import drawn_as_svg, sketches
 from reidscope_server.report.methods import paragraphs
 from reidscope_server.report.plots import sites_drawn
-from reidscope_server.report.readings import Arm, arms, attackers, chance, unmodified
+from reidscope_server.report.readings import (
+    Arm,
+    arms,
+    attackers,
+    chance,
+    measured,
+    unmodified,
+)
+from reidscope_server.report.tail_plots import MOST_ROWS
+from reidscope_server.report.tail_words import MODELS, beyond, thresholds
 from reidscope_server.report.words import facts, found_means, plain
 
 PAGE_FILE = "index.html"
@@ -98,11 +107,15 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         unmodified=unmodified(report),
         defaced=every[1:],
         attackers=attackers(report),
-        rows=[(row, _failed(every, row.arm)) for row in report.identification],
+        rows=[(row, _failed(every, row.arm)) for row in measured(report)],
         any_of=[(row, _failed(every, row.arm)) for row in report.after_any],
         by_chance=lambda size: chance(report, size),
         best=min(every[1:], key=lambda arm: arm.worst.rate, default=None),
         damage=_by_arm(report),
+        thresholds=thresholds(report),
+        most_rows=MOST_ROWS,
+        beyond=beyond(report),
+        models=MODELS,
         pull={
             row.site: row.change
             for row in report.influence

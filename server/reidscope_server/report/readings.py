@@ -43,7 +43,7 @@ class Arm:
 def arms(report: Report) -> tuple[Arm, ...]:
     """Return every arm, `unmodified` first."""
     size = report.identification[0].gallery_size
-    rows = [row for row in report.identification if row.gallery_size == size]
+    rows = [row for row in measured(report) if row.gallery_size == size]
     failed = {row.arm: row for row in report.failed_gates}
     serious = {row.arm: row for row in report.damage if row.brain_lost == SERIOUS_DAMAGE}
     return tuple(
@@ -59,14 +59,19 @@ def arms(report: Report) -> tuple[Arm, ...]:
     )
 
 
+def measured(report: Report) -> tuple[Identification, ...]:
+    """Return the rates that were measured: what a model says stands apart."""
+    return tuple(row for row in report.identification if row.basis == "measured")
+
+
 def attackers(report: Report) -> tuple[str, ...]:
     """Return the attackers, the first one first."""
-    return tuple(dict.fromkeys(row.attacker for row in report.identification))
+    return tuple(dict.fromkeys(row.attacker for row in measured(report)))
 
 
 def unmodified(report: Report) -> tuple[Identification, ...]:
     """Return the rates of unmodified scans, the smallest gallery first."""
-    return tuple(row for row in report.identification if row.arm == UNMODIFIED)
+    return tuple(row for row in measured(report) if row.arm == UNMODIFIED)
 
 
 def chance(report: Report, gallery_size: int) -> float:

@@ -7,13 +7,16 @@ import io
 from collections.abc import Iterable, Sequence
 
 from reidscope_protocols.report import (
+    AboveThreshold,
     Comparison,
     Damage,
     FailedGates,
     Identification,
     Influence,
+    OpenSetRate,
     Report,
     SiteIdentification,
+    TrueAccept,
 )
 from reidscope_protocols.report_rows import (
     CatchmentRate,
@@ -54,7 +57,18 @@ def sheets(report: Report) -> dict[str, bytes]:
         "influence.csv": _records(Influence, report.influence),
         "tables.csv": _sheet(("table", "cell", "site", "noisy_count"), _counts(report)),
         "sites.csv": _sheet(_SITE_COLUMNS, _sites(report)),
+        **_opt_in_sheets(report),
     }
+
+
+def _opt_in_sheets(report: Report) -> dict[str, bytes]:
+    """Sheets of the tables of u: only where the study asked for them."""
+    asked: dict[str, tuple[type[Parsed], Sequence[Parsed]]] = {
+        "tar.csv": (TrueAccept, report.tar),
+        "open_set.csv": (OpenSetRate, report.open_set),
+        "above.csv": (AboveThreshold, report.above),
+    }
+    return {name: _records(shape, rows) for name, (shape, rows) in asked.items() if rows}
 
 
 def _counts(report: Report) -> Iterable[Sequence[_Value]]:

@@ -17,6 +17,7 @@ from reidscope_protocols.vocabulary import (
 )
 from reidscope_server.report.drawing import percent
 from reidscope_server.report.readings import Arm, arms
+from reidscope_server.report.tail_words import tail_facts, tail_plain
 
 _ATTACKERS = {
     Attacker.RAW: "compares embeddings as the recogniser gives them",
@@ -65,6 +66,7 @@ def facts(asked: FaceExperiment, report: Report) -> list[tuple[str, str]]:
         ("Who counts", report.study.cohort),
         *((("Groups", report.study.groups),) if report.study.groups else ()),
         ("A scan that fails a defacer's gates", _failed(asked)),
+        *tail_facts(asked),
         ("Strangers", f"{asked.reference_size:,} public faces: {report.study.reference_people}"),
     ]
 
@@ -92,7 +94,7 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
             + " ".join(_bargain(arm) for arm in defaced[:3]),
             "gates": f"{GATES} " + " ".join(_checked(arm, asked) for arm in defaced[:3]),
         }
-    return said
+    return said | tail_plain(report)
 
 
 def by_groups(report: Report) -> str:

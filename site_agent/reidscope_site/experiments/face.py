@@ -26,6 +26,7 @@ from reidscope_site.face.constants import FaceConstants
 from reidscope_site.face.evaluate import CellReading, ReadFaces, classify, read_faces
 from reidscope_site.face.found import coin
 from reidscope_site.face.photo import looked_at, read_photo
+from reidscope_site.face.tails import tail_cells
 from reidscope_site.face.volume import Volume
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person, PhotoBox, Scan
@@ -64,12 +65,16 @@ def evaluate(person: Person, study: FaceStudy) -> Outcome:
     own_coin = coin(
         study.key.branch(_COIN_DOMAIN), pseudonym=person.pseudonym, study_sha256=study.sha256
     )
-    placed = cells(classify(scans, study.constants, coin=own_coin), study.constants)
-    return Outcome(cells=in_group(placed, person, study.constants.experiment))
+    reading = classify(scans, study.constants, coin=own_coin)
+    placed = in_group(cells(reading, study.constants), person, study.constants.experiment)
+    return Outcome(cells=placed + tail_cells(scans, study.constants, coin=own_coin))
 
 
 def cells(reading: CellReading, constants: FaceConstants) -> tuple[int, ...]:
-    """Place of one person in each table, in the order of `FaceExperiment.tables`; no group yet."""
+    """Place of one person in each table, in the order of `FaceExperiment.tables`; no group yet.
+
+    Without the opt-in tables, which come last: `tails.tail_cells`.
+    """
     asked = constants.experiment
     joint, gates = asked.cells(), asked.gate_cells()
     return (

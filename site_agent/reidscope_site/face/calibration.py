@@ -57,6 +57,29 @@ class PublicFigures(_File):
     strangers_found: dict[str, Share] = {}
 
 
+class Tail(_File):
+    """How the scores of public strangers end, in standard deviations of each probe's own scores.
+
+    Attributes
+    ----------
+    people, pairs : int
+        Public probes, and their pairs with the gallery's faces, pooled.
+    threshold : float
+        z where the tail begins.
+    share : float
+        Of the pairs above it.
+    shape, scale : float
+        Of the generalised Pareto distribution of z - threshold above it.
+    """
+
+    people: Annotated[int, Field(ge=1)]
+    pairs: Annotated[int, Field(ge=1)]
+    threshold: Annotated[float, Field(ge=0, le=20)]
+    share: Annotated[float, Field(gt=0, le=0.5)]
+    shape: Annotated[float, Field(ge=-1, le=1)]
+    scale: Annotated[float, Field(gt=0, le=100)]
+
+
 class Calibration(_File):
     """The attacker's public knowledge.
 
@@ -78,6 +101,11 @@ class Calibration(_File):
     sigma_gallery : mapping
         Gallery size N to the standard deviation that the choice of one reference gallery adds to a
         rate at N.
+    sigma_edges : mapping
+        Count of faces to the standard deviation that the choice of one reference gallery adds to
+        the share of people beaten by no more; empty in a file of before there was a table of u.
+    tails : mapping
+        Reading to the tail of strangers' scores; empty where too few pairs are public.
     gallery_faces : int
         M of each gallery.
     figures : PublicFigures
@@ -97,6 +125,8 @@ class Calibration(_File):
     means: dict[str, Mean]
     galleries: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
     sigma_gallery: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], Share]
+    sigma_edges: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], Share] = {}
+    tails: dict[str, Tail] = {}
     gallery_faces: Annotated[int, Field(ge=1)]
     figures: PublicFigures
     seeds: dict[str, str]

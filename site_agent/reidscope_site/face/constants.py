@@ -16,6 +16,7 @@ from reidscope_site.face.arms import Arm, resolve
 from reidscope_site.face.calibration import (
     FETCH_AGAIN,
     Calibration,
+    Tail,
     gallery_name,
     malformed,
     means_of,
@@ -43,11 +44,14 @@ class ReadingConstants:
         (d,); zeros for a raw attacker.
     gallery : ndarray of int8
         (M, d), centred and quantised.
+    tail : Tail or None
+        How strangers' scores end; None where too few of them are public.
     """
 
     identified_mean: NDArray[np.float32]
     released_mean: NDArray[np.float32]
     gallery: NDArray[np.int8]
+    tail: Tail | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,7 @@ def load_constants(experiment: FaceExperiment, files: ConstantFiles) -> FaceCons
         )
     head = template()
     _check(experiment, calibration, head)
+    _check_tails(experiment, calibration)
     by_name = dict(zip(calibration.galleries, galleries, strict=True))
     return FaceConstants(
         experiment=experiment,
@@ -155,6 +160,18 @@ def _check(experiment: FaceExperiment, calibration: Calibration, head: Template)
             )
 
 
+def _check_tails(experiment: FaceExperiment, calibration: Calibration) -> None:
+    names = {one.column: reading_name(one.arm, one.attacker) for one in experiment.readouts}
+    for asked in experiment.beyond.tails if experiment.beyond else ():
+        tail = calibration.tails.get(names[asked.column])
+        if tail is None or tail.pairs != asked.pairs:
+            raise malformed(
+                "the calibration",
+                got=f"no tail, or another one, for {names[asked.column]}",
+                expected=f"the one of {asked.pairs} public pairs that the study names",
+            )
+
+
 def _reading(
     readout: Readout,
     experiment: FaceExperiment,
@@ -174,7 +191,12 @@ def _reading(
             got=f"no mean or no gallery for {reading_name(readout.arm, readout.attacker)}",
             expected="one for each reading of the study",
         ) from None
-    return ReadingConstants(identified_mean=identified, released_mean=released, gallery=faces)
+    return ReadingConstants(
+        identified_mean=identified,
+        released_mean=released,
+        gallery=faces,
+        tail=calibration.tails.get(reading_name(readout.arm, readout.attacker)),
+    )
 
 
 def read_galleries(content: bytes, *, count: int, dimension: int) -> NDArray[np.int8]:

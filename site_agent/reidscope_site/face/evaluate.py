@@ -192,7 +192,7 @@ def classify(scans: Sequence[ReadFaces], constants: FaceConstants, coin: float) 
         defaced_found=MappingProxyType(
             {
                 column: any(
-                    _is_released(scan, column, asked)
+                    is_released(scan, column, asked)
                     and _found(scan, column, constants, asked.anchors[:1], coin) > 0
                     for scan in usable
                 )
@@ -212,7 +212,7 @@ def classify(scans: Sequence[ReadFaces], constants: FaceConstants, coin: float) 
     )
 
 
-def _is_released(scan: ReadFaces, column: str, asked: FaceExperiment) -> bool:
+def is_released(scan: ReadFaces, column: str, asked: FaceExperiment) -> bool:
     """Whether anybody gets the scan that a defacer made: a failed gate keeps it back."""
     if asked.failed_gate is FailedGate.RELEASED:
         return True

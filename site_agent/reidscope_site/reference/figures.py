@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidscope_protocols.vocabulary import UNMODIFIED, Attacker
-from reidscope_site.face.calibration import PublicFigures, gallery_name, means_of, reading_name
+from reidscope_protocols.tail_tables import FEWEST_FACES
+from reidscope_protocols.vocabulary import UNMODIFIED, Attacker, Fusion
+from reidscope_site.face.calibration import (
+    PublicFigures,
+    Tail,
+    gallery_name,
+    means_of,
+    reading_name,
+)
 from reidscope_site.face.compare import compare_batch, quantised
-from reidscope_site.reference.gallery_error import mean_chance, sigma_gallery
+from reidscope_site.reference.gallery_error import GallerySpread, mean_chance, sigma_gallery
+from reidscope_site.reference.tail import pooled_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +29,13 @@ if TYPE_CHECKING:
     from reidscope_site.reference.plan import Plan
 
 _DIGITS = 6
+
+
+def ladder(size: int) -> tuple[int, ...]:
+    """Climb from the fewest faces that are measured to all but one, about four to a decade."""
+    steps = range(int(4 * math.log10(max(size / FEWEST_FACES, 1))) + 1)
+    climbed = {min(round(FEWEST_FACES * 10 ** (step / 4)), size - 1) for step in steps}
+    return tuple(sorted({*climbed, size - 1}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +92,39 @@ class Measured:
                 strangers[name] = round(mean_chance(others, first, people=len(others)), _DIGITS)
         return PublicFigures(people=people, found=found, ties=ties, strangers_found=strangers)
 
-    def sigma(self) -> dict[int, float]:
-        """sigma_G at every anchor: the largest of the readings."""
-        each = [
-            sigma_gallery(
-                *pairs,
+    def sigma(self) -> GallerySpread:
+        """sigma_G at every anchor and at a ladder of edges of u: the largest of the readings."""
+        edges = ladder(self.plan.size)
+        people = max(int(self.probes.acquired().sum()), 1)
+        found, beaten = [], []
+        for arm, attacker in self.plan.readings:
+            probes, mates = self._pairs(arm, attacker)
+            gallery = self.galleries[gallery_name(arm, attacker, self.plan.direction)]
+            if len(probes):
+                one = sigma_gallery(probes, mates, gallery, self.plan.anchors, edges)
+                found.append(one.found)
+                # whom the arm left without a face is beaten by everybody in every gallery
+                beaten.append({at: sd * len(probes) / people for at, sd in one.beaten.items()})
+        return GallerySpread(
+            found={anchor: max(one[anchor] for one in found) for anchor in self.plan.anchors},
+            beaten={edge: max(one[edge] for one in beaten) for edge in edges},
+        )
+
+    def tails(self) -> dict[str, Tail]:
+        """Estimate the tail of strangers' scores by reading; none for best-of renders.
+
+        The best of several renders has another tail than their mean, which public rows hold.
+        """
+        if self.plan.renders.fusion is Fusion.BEST:
+            return {}
+        found = {
+            reading_name(arm, attacker): pooled_tail(
+                self._pairs(arm, attacker)[0],
                 self.galleries[gallery_name(arm, attacker, self.plan.direction)],
-                self.plan.anchors,
             )
             for arm, attacker in self.plan.readings
-            if len((pairs := self._pairs(arm, attacker))[0])
-        ]
-        return {anchor: max(one[anchor] for one in each) for anchor in self.plan.anchors}
+        }
+        return {name: tail for name, tail in found.items() if tail is not None}
 
     def _pairs(self, arm: str, attacker: Attacker) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
         """Probes and mates, (n, d) each, of acquired people whose face the arm left."""

@@ -8,6 +8,7 @@ probes: an overestimate, on the safe side.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,15 +29,32 @@ def mean_chance(comparisons: Sequence[Comparison], gallery_size: int, *, people:
     return sum(chance_at(one, gallery_size) for one in comparisons) / people
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GallerySpread:
+    """What the choice of one gallery does to two kinds of share.
+
+    Attributes
+    ----------
+    found : dict
+        Gallery size N to the standard deviation of the mean chance of rank 1 at N.
+    beaten : dict
+        Count of faces to the standard deviation of the share of people beaten by no more.
+    """
+
+    found: dict[int, float]
+    beaten: dict[int, float]
+
+
 def sigma_gallery(
     probes: NDArray[np.int8],
     mates: NDArray[np.int8],
     gallery: NDArray[np.int8],
     anchors: Sequence[int],
+    edges: Sequence[int] = (),
     *,
     resamplings: int = RESAMPLINGS,
-) -> dict[int, float]:
-    """Take the standard deviation of the mean chance of rank 1 over resampled galleries.
+) -> GallerySpread:
+    """Take the standard deviation of rates over resampled galleries.
 
     Parameters
     ----------
@@ -46,6 +64,8 @@ def sigma_gallery(
         (M, d).
     anchors : sequence of int
         Gallery sizes N.
+    edges : sequence of int
+        Counts of faces.
     resamplings : int
         Galleries drawn.
     """
@@ -56,6 +76,7 @@ def sigma_gallery(
     equal = (scores == own).astype(np.float32)
     draw = np.random.default_rng(_SEED)
     means: dict[int, list[float]] = {anchor: [] for anchor in anchors}
+    shares: dict[int, list[float]] = {edge: [] for edge in edges}
     for _ in range(resamplings):
         # how often each face is drawn; the two products are exact, being small whole numbers
         times = draw.multinomial(size, np.full(size, 1 / size)).astype(np.float32)
@@ -65,4 +86,11 @@ def sigma_gallery(
         ]
         for anchor in anchors:
             means[anchor].append(mean_chance(drawn, anchor, people=len(drawn)))
-    return {anchor: float(np.std(values, ddof=1)) for anchor, values in means.items()}
+        beaten_by = np.array([one.better + one.equal for one in drawn])
+        for edge in edges:
+            shares[edge].append(float((beaten_by <= edge).mean()))
+    return GallerySpread(found=_spread(means), beaten=_spread(shares))
+
+
+def _spread(drawn: dict[int, list[float]]) -> dict[int, float]:
+    return {place: float(np.std(values, ddof=1)) for place, values in drawn.items()}
