@@ -199,9 +199,7 @@ class Bench:
     def _start_agents(self, held: ExitStack) -> None:
         for site in self.made.sites:
             words = str(BIN / "reidscope-site"), "serve", "--home", str(self.made.home(site).root)
-            self.agents.append(
-                held.enter_context(running(*words, log=self.logs / f"{site}.log"))
-            )
+            self.agents.append(held.enter_context(running(*words, log=self.logs / f"{site}.log")))
         wait_until("decisions", lambda: self._decided() == len(self.made.sites))
         # The thread of the rounds starts beside the exchange that has just handed decisions over.
         time.sleep(SETTLE_SECONDS)
@@ -235,8 +233,7 @@ class Bench:
     def _decided(self) -> int:
         with sqlite3.connect(f"file:{self.made.server.database}?mode=ro", uri=True) as connection:
             row = connection.execute(
-                "SELECT COUNT(DISTINCT site) FROM decision GROUP BY study_sha256"
-                " ORDER BY 1 LIMIT 1"
+                "SELECT COUNT(DISTINCT site) FROM decision GROUP BY study_sha256 ORDER BY 1 LIMIT 1"
             ).fetchone()
         connection.close()
         return int(row[0]) if row else 0

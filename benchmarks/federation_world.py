@@ -106,9 +106,7 @@ class Consortium:
             for constant in received.statement.constants:
                 if constant.sha256 in PUBLIC:
                     agent.constants.keep(PUBLIC[constant.sha256], constant)
-            agent.decide(
-                study.sha256, Verdict.APPROVED, role=ROLE, reason=DecisionReason.REVIEWED
-            )
+            agent.decide(study.sha256, Verdict.APPROVED, role=ROLE, reason=DecisionReason.REVIEWED)
             outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
             for place, person in enumerate(agent.snapshot.people()):
                 cells = tuple(place % len(table.cells) for table in study.statement.tables)
