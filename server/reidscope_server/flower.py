@@ -10,15 +10,15 @@ Flower delivers at most once, so a query is pushed anew until the answer is stor
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -31,8 +31,11 @@ from fastapi import FastAPI
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.error import http_error_translator
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.supercore.task_identity import TaskIdentity
@@ -49,35 +52,26 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reidscope_protocols.errors import MalformedError, TransportError
-from reidscope_protocols.wire import RELEASE_FRAME, unpad
+from reidscope_protocols.wire import unpad
+from reidscope_server.fleet_door import PeerProtocol, outer_door, run_quietly
 
 # Flower's log lines name node ids and nothing that a person needs; its errors reach us as raised.
 logging.getLogger("flwr").setLevel(logging.CRITICAL)
 
 _QUERY = "query.release"
-_PATHS = frozenset(
-    f"/v1/fleet/{name}"
-    for name in (
-        "activate-node",
-        "deactivate-node",
-        "send-node-heartbeat",
-        "pull-messages",
-        "push-messages",
-        "push-object",
-        "pull-object",
-        "confirm-message-received",
-    )
-)
-_LARGEST_BODY = RELEASE_FRAME + (64 << 10)  # bytes
 _NODE_LEASE_SECONDS = 30
 _BEAT_SECONDS = 10
 _MESSAGE_SECONDS = 120.0
+_PENDING_SECONDS = 100.0
+"""Shorter than a message lives: Flower's state in memory fails on one that it has dropped."""
 _ASK_AGAIN_SECONDS = 5.0
 _START_SECONDS = 20
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
+_LARGEST_REPLY = 16  # objects; ours has three
+IN_MEMORY = ":flwr-in-memory:"
+"""Flower's own name for a state that ends with the process (docs/adr/0020)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +113,7 @@ class Fleet:
         self._not_before: dict[str, float] = {}
         self._restarted: set[str] = set()
         self._ended = threading.Event()
+        self._enrolling = threading.Lock()
 
     @contextmanager
     def door(self, host: str, port: int, tls: TlsFiles) -> Iterator[None]:
@@ -133,7 +128,7 @@ class Fleet:
             self._app(),
             host=host,
             port=port,
-            http=_PeerProtocol,
+            http=PeerProtocol,
             ws="none",
             lifespan="off",
             ssl_certfile=tls.certificate,
@@ -148,7 +143,7 @@ class Fleet:
         assert config.ssl is not None
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=_run_quietly, args=(server,), name="fleet", daemon=True)
+        thread = threading.Thread(target=run_quietly, args=(server,), name="fleet", daemon=True)
         thread.start()
         deadline = time.monotonic() + _START_SECONDS
         while not server.started:
@@ -179,7 +174,7 @@ class Fleet:
                 "round",
                 got="a Flower run that did not start",
                 expected="a running one",
-                do="delete flower.sqlite, which is disposable, and start again",
+                do="start again, and report it",
             )
         task = self._state.get_tasks(task_ids=[task_id])[0]
         # Flower keeps its process-wide identity here; a Message cannot be built without it.
@@ -205,17 +200,18 @@ class Fleet:
             self._ask(wanted)
 
     def _ask(self, wanted: Mapping[str, str]) -> None:
-        self._enrol_nodes()
+        with self._enrolling:
+            self._enrol_nodes()
         now = time.monotonic()
         # What an agent took with it when it was killed never comes back: it is asked anew at once.
         again = {self._restarted.pop() for _ in range(len(self._restarted))}
-        self._pending = {
-            message: (site, study, until)
-            for message, (site, study, until) in self._pending.items()
-            if until > now and site not in again
-        }
+        for message, (site, _, until) in tuple(self._pending.items()):
+            if until <= now or site in again:
+                del self._pending[message]
+                self._grid.forget(message)
         busy = {site for site, _, _ in self._pending.values()}
         online = {node.node_id for node in self._grid.get_nodes() if node.status == "online"}
+        queries = []
         for site, study in wanted.items():
             node = self._nodes.get(site)
             early = now < self._not_before.get(site, 0.0)
@@ -228,8 +224,11 @@ class Fleet:
                 message_type=_QUERY,
                 ttl=_MESSAGE_SECONDS,
             )
-            for message in self._grid.push_messages([query]):
-                self._pending[message] = (site, study, now + _MESSAGE_SECONDS)
+            queries.append((site, study, query))
+        pushed = self._grid.push_messages([query for *_, query in queries])
+        for (site, study, _), message in zip(queries, pushed, strict=True):
+            if message:
+                self._pending[message] = (site, study, now + _PENDING_SECONDS)
 
     def replies(self) -> tuple[Reply, ...]:
         """Collect what came in; a Flower error is nobody's answer and is asked again.
@@ -243,7 +242,9 @@ class Fleet:
             return ()
         collected = []
         with _disk():
-            messages = list(self._grid.pull_messages(set(self._pending)))
+            messages = self._grid.pull_messages(set(self._pending))
+        for lost in self._grid.take_lost():
+            self._pending.pop(lost, None)
         for message in messages:
             asked = self._pending.pop(message.metadata.reply_to_message_id, None)
             if asked is None or message.has_error():
@@ -287,7 +288,7 @@ class Fleet:
         app.state.linkstate_factory = self._factory
         app.state.enable_supernode_auth = True
         app.include_router(fleet_router)
-        return _outer_door(app, self._site_of_certificate)
+        return outer_door(app, self._site_of_certificate)
 
     def _site_of_certificate(self, sha256: str) -> FleetSite | None:
         for site in self._sites():
@@ -302,7 +303,8 @@ class Fleet:
         own = _node_key(site)
         node = self._state.get_node_id_by_public_key(own)
         if node is None:
-            self._enrol_nodes()
+            with self._enrolling:
+                self._enrol_nodes()
             node = self._state.get_node_id_by_public_key(own)
         key = getattr(said, "public_key", None)
         named = getattr(getattr(said, "node", None), "node_id", 0) or getattr(said, "node_id", 0)
@@ -310,6 +312,11 @@ class Fleet:
         if isinstance(said, PushMessagesRequest):
             honest = honest and all(
                 message.metadata.src_node_id == node for message in said.messages_list
+            )
+            # What a reply holds lies in this process's memory until it is taken or given up.
+            honest = honest and all(
+                sum(1 for _ in iterate_object_tree(tree)) <= _LARGEST_REPLY
+                for tree in said.message_object_trees
             )
         if not honest:
             return JSONResponse({"detail": "not this site"}, 403)
@@ -326,79 +333,100 @@ class _InProcess:
 
     def __init__(self, state: Any, task: Any) -> None:
         self._state, self._task = state, task
-        self._waited: dict[str, float] = {}
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         handlers = {
             "GetNodes": runtime_handlers.get_nodes,
             "PushMessages": runtime_handlers.push_messages,
-            "PullMessages": runtime_handlers.pull_messages,
             "PushObject": runtime_handlers.push_object,
-            "PullObject": self._pull_object,
-            "ConfirmMessageReceived": runtime_handlers.confirm_message_received,
         }
         handler = handlers[name]
         return lambda request: handler(request, self._state, self._task)
 
-    def _pull_object(self, request: Any, state: Any, task: Any) -> Any:
-        """Give up on what a cut connection never brought: Flower's Grid would wait for ever."""
-        response = runtime_handlers.pull_object(request, state, task)
-        if response.object_found and not response.object_available:
-            now = time.monotonic()
-            if now - self._waited.setdefault(request.object_id, now) > _PATIENCE_SECONDS:
-                del self._waited[request.object_id]
-                response.object_found = False
-        else:
-            self._waited.pop(request.object_id, None)
-        return response
-
     def close(self) -> None:
         """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Coming:
+    """A reply that was announced: to what, its objects, and when it was."""
+
+    query: str
+    objects: tuple[str, ...]
+    since: float
 
 
 class _InProcessGrid(HttpGrid):  # type: ignore[misc]  # Flower ships no types that mypy follows
     def __init__(self, state: Any, task: Any, run: Any) -> None:
         super().__init__(token="in-process")  # noqa: S106  # no token: nothing is authenticated here
         self._client = _InProcess(state, task)
+        self._state, self._task = state, task
+        self._coming: dict[str, _Coming] = {}
+        self._lost: list[str] = []
         self.set_run(run)
 
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Take the replies that have come whole, and wait for none.
 
-class _PeerProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not followed by mypy
-    """Hands the peer certificate's sha256 to the application."""
+        Flower's own would wait, in the round's thread, for what a cut connection never brings.
+        """
+        asked = set(message_ids) - {coming.query for coming in self._coming.values()}
+        now = time.monotonic()
+        for said, tree in self._announced(asked):
+            self._coming[said.metadata.message_id] = _Coming(
+                query=said.metadata.reply_to_message_id,
+                objects=tuple(node.object_id for node in iterate_object_tree(tree)),
+                since=now,
+            )
+        taken = []
+        for message_id, coming in tuple(self._coming.items()):
+            held = {name: self._state.get_object(self.run.run_id, name) for name in coming.objects}
+            whole = all(held.values())
+            if not whole and None not in held.values() and now - coming.since < _PATIENCE_SECONDS:
+                continue
+            del self._coming[message_id]
+            self._state.object_store.delete(message_id)
+            message = _inflated(message_id, held) if whole else None
+            if message is None:
+                self._lost.append(coming.query)
+            else:
+                taken.append(message)
+        return taken
 
-    app: Any
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        held = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        inner = self.app
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            scope["reidscope_certificate"] = _sha256(held)
-            await inner(scope, receive, send)
-
-        self.app = app
-
-
-def _outer_door(app: FastAPI, site_of: Callable[[str], FleetSite | None]) -> Callable[..., Any]:
-    """Refuse by path, certificate and size before a byte of the body is read."""
-
-    async def door(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+    def _announced(self, asked: set[str]) -> Iterator[tuple[Any, Any]]:
+        if not asked:
             return
-        headers = dict(scope["headers"])
-        # A chunked body has no size before it is read, whatever a content-length beside it says.
-        length = b"" if b"transfer-encoding" in headers else headers.get(b"content-length", b"")
-        site = site_of(scope["reidscope_certificate"])
-        if scope["path"] not in _PATHS or site is None:
-            await Response(status_code=403)(scope, receive, send)
-        elif not length.isdigit() or int(length) > _LARGEST_BODY:
-            await Response(status_code=413)(scope, receive, send)
-        else:
-            scope["reidscope_site"] = site
-            await app(scope, receive, send)
+        request = PullAppMessagesRequest(message_ids=asked)
+        try:
+            found = runtime_handlers.pull_messages(request, self._state, self._task)
+        except KeyError:
+            # The host's clock jumped, and Flower's state dropped a query before we did.
+            self._lost += asked
+            return
+        yield from zip(found.messages_list, found.message_object_trees, strict=True)
 
-    return door
+    def take_lost(self) -> tuple[str, ...]:
+        """Name queries whose replies never came whole, or cannot be read; each is named once."""
+        lost, self._lost = tuple(self._lost), []
+        return lost
+
+    def forget(self, message_id: str) -> None:
+        """Drop a query that nobody waits for any more."""
+        self._state.delete_messages({message_id})
+        self._state.object_store.delete(message_id)
+
+
+def _inflated(message_id: str, held: dict[str, bytes]) -> Message | None:
+    """Put a reply together; None where its objects are no reply."""
+    try:
+        message = inflate_object_from_contents(message_id, held)
+    except Exception:  # noqa: BLE001  # whatever bytes a site sent, they end no round
+        return None
+    if not isinstance(message, Message):
+        return None
+    # Flower's own grid sets a received message's id the same way: there is no public setter.
+    message.metadata.__dict__["_message_id"] = message_id
+    return message
 
 
 def _content(message: Message) -> bytes | None:
@@ -426,19 +454,10 @@ def _disk() -> Iterator[None]:
 
 
 def _node_key(site: FleetSite) -> bytes:
-    key: bytes = public_key_to_bytes(load_pem_public_key(site.transport_key))
+    return _raw_key(site.transport_key)
+
+
+@lru_cache(maxsize=4096)
+def _raw_key(pem: bytes) -> bytes:
+    key: bytes = public_key_to_bytes(load_pem_public_key(pem))
     return key
-
-
-def _sha256(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()
-
-
-def _run_quietly(server: uvicorn.Server) -> None:
-    # A daemon's signals are the daemon's own: uvicorn must not take them in its thread.
-    server.install_signal_handlers = lambda: None
-    try:
-        server.run()
-    except SystemExit:
-        # uvicorn exits where a port is taken; `door` sees that it did not start and says so.
-        return

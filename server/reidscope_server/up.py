@@ -14,9 +14,10 @@ from reidscope_protocols.desk import Desk, Handler
 from reidscope_protocols.errors import NotReadyError, TransportError
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
-from reidscope_server.flower import Fleet, FleetSite, TlsFiles
+from reidscope_server.flower import IN_MEMORY, Fleet, FleetSite, TlsFiles
 from reidscope_server.rounds import one_turn
 from reidscope_server.service import control_server, enrolment_server
+from reidscope_server.up_to_date import UpToDate
 
 _TICK_SECONDS = 0.2
 _TURN_SECONDS = 1.0
@@ -74,7 +75,7 @@ def _run(
         authority=str(home.key("ca.crt")),
     )
     enrolment = EnrolmentDoor(home, say)
-    fleet = Fleet(str(home.flower_database), lambda: fleet_sites(home))
+    fleet = Fleet(IN_MEMORY, UpToDate(home.database, lambda: fleet_sites(home)))
     control = _started(control_server, home, "control")
     try:
         with (
