@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from reidscope_protocols.face_experiment import GalleryError, Renders
 from reidscope_protocols.keys import KeyRecord
+from reidscope_protocols.programs import ProgramSaid
 from reidscope_protocols.statements import Parsed, Statement
 from reidscope_protocols.vocabulary import (
     Direction,
@@ -166,6 +167,20 @@ class Damage(Parsed):
     high: Share
 
 
+class ReportedProgram(Parsed):
+    """Which program of others made an arm at one site.
+
+    Attributes
+    ----------
+    said : ProgramSaid or None
+        None where the site's Release does not say it in the agreed form.
+    """
+
+    arm: Line
+    site: SiteName
+    said: ProgramSaid | None
+
+
 class PrivacyAccount(Parsed):
     """What each person may have lost, and to whom the promise is made."""
 
@@ -222,6 +237,7 @@ class Report(Statement):
     comparisons: tuple[Comparison, ...]
     failed_gates: tuple[FailedGates, ...]
     damage: tuple[Damage, ...]
+    programs: tuple[ReportedProgram, ...] = ()
     privacy: PrivacyAccount
     evidence: Evidence
     versions: dict[Line, Line]

@@ -41,6 +41,7 @@ from reidscope_server.estimates import (
     published,
 )
 from reidscope_server.pooling import pool, table_of
+from reidscope_server.report.programs import programs
 
 _HOLDS = timedelta(days=3650)
 _DRAWN_BY = ("reidscope", "matplotlib", "jinja2")
@@ -155,6 +156,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         comparisons=comparisons(said, pooled),
         failed_gates=failed_gates(said, signed),
         damage=damage(said, signed),
+        programs=programs(said, signed),
         privacy=PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",

@@ -22,6 +22,7 @@ from reidscope_server.report.drawing import inlined, percent
 from reidscope_server.report.figures import drawn_as_svg, sketches
 from reidscope_server.report.methods import paragraphs
 from reidscope_server.report.plots import sites_drawn
+from reidscope_server.report.programs import differing
 from reidscope_server.report.readings import Arm, arms, attackers, chance, unmodified
 from reidscope_server.report.words import facts, found_means, plain
 
@@ -103,6 +104,7 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         by_chance=lambda size: chance(report, size),
         best=min(every[1:], key=lambda arm: arm.worst.rate, default=None),
         damage=_by_arm(report),
+        differing=differing(report.programs),
         pull={
             row.site: row.change
             for row in report.influence
