@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from reidscope_protocols.face_experiment import GalleryError, Renders
 from reidscope_protocols.keys import KeyRecord
+from reidscope_protocols.programs import ProgramSaid
 from reidscope_protocols.report_rows import (
     CatchmentRate,
     NamedRisk,
@@ -268,6 +269,20 @@ class AboveThreshold(Parsed):
     high: Share
 
 
+class ReportedProgram(Parsed):
+    """Which program of others made an arm at one site.
+
+    Attributes
+    ----------
+    said : ProgramSaid or None
+        None where the site's Release does not say it in the agreed form.
+    """
+
+    arm: Line
+    site: SiteName
+    said: ProgramSaid | None
+
+
 class PrivacyAccount(Parsed):
     """What each person may have lost, and to whom the promise is made."""
 
@@ -338,6 +353,7 @@ class Report(Statement):
     tar: tuple[TrueAccept, ...] = ()
     open_set: tuple[OpenSetRate, ...] = ()
     above: tuple[AboveThreshold, ...] = ()
+    programs: tuple[ReportedProgram, ...] = ()
     privacy: PrivacyAccount
     evidence: Evidence
     versions: dict[Line, Line]

@@ -23,6 +23,7 @@ from reidscope_site.allowed import check_allowed
 from reidscope_site.config import Home, Policy
 from reidscope_site.consent import Consent
 from reidscope_site.constants import Constants
+from reidscope_site.face.external.program import programs_of
 from reidscope_site.installed import installed_constants
 from reidscope_site.journal import Event, Journal
 from reidscope_site.ledger import Ledger
@@ -127,10 +128,19 @@ class Agent:
         return str(text)
 
     def check_policy(self, study: Opened[Study]) -> None:
-        """Raise a RefusalError if the site's policy forbids `study`, whoever approves it."""
+        """Raise an error if the study cannot run here, whoever approves it.
+
+        Raises
+        ------
+        RefusalError
+            The site's policy forbids it.
+        UnsupportedError
+            A program that an arm calls is not installed, or not the one that is described.
+        """
         policy = self.policy
         check_policy(study.statement, policy, self.ledger)
         check_allowed(study, policy, self.pinned)
+        programs_of(study.statement.experiment.arms)
 
     def _bound_index(self, verdict: Verdict) -> str:
         return self.snapshot.digest() if verdict is Verdict.APPROVED else ""

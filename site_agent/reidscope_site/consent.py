@@ -13,13 +13,19 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from reidscope_protocols.envelope import Opened, peek_payload, sign
-from reidscope_protocols.errors import ConsentMissingError, PolicyRefusalError
+from reidscope_protocols.errors import (
+    ConsentMissingError,
+    PolicyRefusalError,
+    UnsupportedError,
+)
 from reidscope_protocols.keys import StatementKey
+from reidscope_protocols.programs import external
 from reidscope_protocols.statements import COORDINATOR, Decision
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_site import package
 from reidscope_site.config import Policy
+from reidscope_site.face.external.program import programs_of
 from reidscope_site.ledger import Ledger
 from reidscope_site.roles import Caller, Voice, check_role
 from reidscope_site.ssh_signatures import DecisionText, check_signature
@@ -82,7 +88,7 @@ class Consent:
                 do="let the study end: a choice made after looking would tell about the data",
             )
         voice = Voice(role=role, uid=caller.uid, signer=signer)
-        bound = (package.sha256(), policy.sha256, snapshot_digest)
+        bound = (_software(study, verdict), policy.sha256, snapshot_digest)
         with transaction(self._connection):
             if verdict is Verdict.APPROVED and policy.approvals_needed > 1:
                 earlier = self._voices(study.sha256, bound, policy)
@@ -116,7 +122,7 @@ class Consent:
             role=role,
             site=self._site,
             study_sha256=study.sha256,
-            package_sha256=package.sha256(),
+            package_sha256=_software(study, verdict),
             policy_sha256=policy.sha256,
             snapshot_digest=snapshot_digest,
             after=self.number(study.sha256),
@@ -185,10 +191,16 @@ class Consent:
         ).fetchall()
         return tuple(Voice(role=role, uid=uid, signer=signer) for role, uid, signer in rows)
 
-    def waits_for_another(self, study_sha256: str, *, policy: Policy, snapshot_digest: str) -> bool:
+    def waits_for_another(
+        self, study: Opened[Study], *, policy: Policy, snapshot_digest: str
+    ) -> bool:
         """Tell whether one person said yes and another is needed."""
-        bound = (package.sha256(), policy.sha256, snapshot_digest)
-        return bool(self._voices(study_sha256, bound, policy))
+        try:
+            software = _software(study, Verdict.APPROVED)
+        except UnsupportedError:
+            return False  # without the program that an arm calls no yes stands
+        bound = (software, policy.sha256, snapshot_digest)
+        return bool(self._voices(study.sha256, bound, policy))
 
     def verdict(self, study_sha256: str) -> Verdict | None:
         """Return the last decision about a study, None where nobody decided."""
@@ -209,7 +221,7 @@ class Consent:
         if row is None or row[0] != Verdict.APPROVED:
             raise _missing("no approval" if row is None else f"the decision {row[0]}")
         bound = {
-            "the installed package": row[1] == package.sha256(),
+            _installed(study): row[1] == _software(study, Verdict.APPROVED),
             "the policy file": row[2] == policy.sha256,
             "the index": row[3] == snapshot_digest,
         }
@@ -248,6 +260,18 @@ def _signer(policy: Policy, text: DecisionText, signature: str) -> str:
             do="see `reidscope-site approve --help`, --to-sign and --signature",
         )
     return check_signature(text, signature, keys) if keys else ""
+
+
+def _software(study: Opened[Study], verdict: Verdict) -> str:
+    """Digest of all that would compute the study; a no is said without its programs too."""
+    if verdict is not Verdict.APPROVED:
+        return package.sha256()
+    return package.sha256_with(programs_of(study.statement.experiment.arms))
+
+
+def _installed(study: Opened[Study]) -> str:
+    called = external(study.statement.experiment.arms)
+    return "the installed package" + (" or of an external defacer" if called else "")
 
 
 def _missing(got: str) -> ConsentMissingError:

@@ -19,6 +19,7 @@ from reidscope_protocols.errors import ConfigError, ReidscopeError, UnsupportedE
 from reidscope_protocols.keys import StatementKey, read_private_file
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
+from reidscope_site.face.external.program import programs_of
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.installed import template_bytes
 from reidscope_site.reach import check_clock, check_port
@@ -38,7 +39,7 @@ class Finding:
 
 
 def examine(home: Home, *, offline: bool = False) -> tuple[Finding, ...]:
-    """Look at folders, keys, policy, ledger, enrolment, versions, models and the coordinator.
+    """Look at folders, keys, policy, ledger, enrolment, versions, models, defacers and coordinator.
 
     Parameters
     ----------
@@ -70,6 +71,7 @@ def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
         **({} if offline or not home.key("transport.crt").exists() else _reached(home)),
         "installed models": installed_model_bytes,
         "installed average head": template_bytes,
+        "external defacers of the policy": lambda: programs_of(home.policy().arms),
     }
     for what, check in checks.items():
         try:

@@ -14,6 +14,7 @@ from reidscope_site import package
 from reidscope_site.agent import Agent, Progress
 from reidscope_site.allowed import check_hours, is_open
 from reidscope_site.cohort import cohort_of
+from reidscope_site.face.external.program import programs_of
 from reidscope_site.journal import Event
 from reidscope_site.outcomes import Outcomes
 from reidscope_site.release import release
@@ -94,7 +95,7 @@ def measure(
         policy=agent.policy,
         site=agent.config.name,
         key=agent.statement_key,
-        versions=package.versions(),
+        versions=package.versions() | programs_of(study.statement.experiment.arms),
     )
     agent.outbox.add("release", study.sha256, envelope)
     agent.journal.write(Event.RELEASED, study.sha256)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -33,6 +35,21 @@ def sha256() -> str:
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()
+
+
+def sha256_with(programs: Mapping[str, str]) -> str:
+    """Return the digest of everything that a study is computed with.
+
+    Parameters
+    ----------
+    programs : mapping
+        Programs of others that the study's arms call (`face.external.program.programs_of`);
+        without any it is `sha256()`.
+    """
+    if not programs:
+        return sha256()
+    said = json.dumps([sha256(), sorted(programs.items())])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

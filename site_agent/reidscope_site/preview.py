@@ -10,6 +10,7 @@ from reidscope_protocols.statements import COORDINATOR, LedgerHead, Release, Rel
 from reidscope_protocols.study import Study
 from reidscope_site import package
 from reidscope_site.config import Policy
+from reidscope_site.face.external.program import programs_of
 
 
 def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
@@ -44,6 +45,6 @@ def preview(study: Opened[Study], policy: Policy, site: str) -> bytes:
         declared_people=policy.declared_people,
         catchment=policy.catchment,
         ledger=LedgerHead(sequence=0, head="0" * 64),
-        versions=package.versions(),
+        versions=package.versions() | programs_of(study.statement.experiment.arms),
     )
     return sign(made_up, StatementKey.generate())

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import NotReadyError
+from reidscope_protocols.study import Study
 from reidscope_site import package
 from reidscope_site.agent import Agent
 from reidscope_site.allowed import is_open
@@ -17,17 +19,17 @@ _UNDECIDED = "none yet"
 _ONE_OF_TWO = "one of two approved"
 
 
-def said_of(agent: Agent, study_sha256: str) -> str:
+def said_of(agent: Agent, study: Opened[Study]) -> str:
     """Say in a word what was decided about a study."""
-    verdict = agent.consent.verdict(study_sha256)
+    verdict = agent.consent.verdict(study.sha256)
     policy = agent.policy
-    if policy.approvals_needed > 1 and not agent.ledger.charged(study_sha256):
+    if policy.approvals_needed > 1 and not agent.ledger.charged(study.sha256):
         try:
             index = agent.snapshot.digest()
         except NotReadyError:
             # Nothing was approved without an index.
             index = ""
-        if agent.consent.waits_for_another(study_sha256, policy=policy, snapshot_digest=index):
+        if agent.consent.waits_for_another(study, policy=policy, snapshot_digest=index):
             return _ONE_OF_TWO
     return str(verdict or _UNDECIDED)
 
@@ -51,7 +53,7 @@ def standing(agent: Agent) -> dict[str, Any]:
         "enrolled": agent.home.key("transport.crt").exists(),
         "stopped_by_hand": agent.home.hold_file.exists(),
         "within_hours": is_open(policy),
-        "studies": dict(Counter(said_of(agent, study.sha256) for study in studies)),
+        "studies": dict(Counter(said_of(agent, study) for study in studies)),
         "released": released,
         "decisions_waiting_to_leave": len(agent.outbox.waiting("decision")),
         "epsilon_spent": str(spent),

@@ -113,7 +113,7 @@ def _studies(agent: Agent, _: Mapping[str, Any]) -> Answer:
                 "study": study.statement.study_id,
                 "sha256": study.sha256,
                 "epsilon": str(study.statement.loss),
-                "decision": said_of(agent, study.sha256),
+                "decision": said_of(agent, study),
                 "released": agent.ledger.stored(study.sha256) is not None,
                 "constants": "complete"
                 if not agent.constants.missing(study.statement)

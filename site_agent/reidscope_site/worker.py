@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reidscope_deid.keys import load_key
-from reidscope_protocols.errors import OutcomeMissingError
+from reidscope_protocols.errors import OutcomeMissingError, ReidscopeError
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_site.child import Child
 from reidscope_site.isolation import close_network, end_with_parent
@@ -53,6 +53,8 @@ class Worker:
 
         Raises
         ------
+        StatementError, UnsupportedError
+            The study's public constants, or an arm, are not what it says: whoever the person is.
         OutcomeMissingError
             The worker failed twice for want of resources, or was stopped: one constant text,
             whoever it was.
@@ -94,6 +96,7 @@ def empty(work: Path) -> None:
 
 
 _LOADED: list[FaceStudy] = []
+_REFUSED: list[ReidscopeError] = []
 
 
 def _load(task: Task) -> None:
@@ -108,10 +111,15 @@ def _load(task: Task) -> None:
         load_constants,
     )
 
-    constants = load_constants(
-        task.experiment,
-        ConstantFiles(gallery=task.gallery, calibration=task.calibration, models=task.models),
-    )
+    try:
+        constants = load_constants(
+            task.experiment,
+            ConstantFiles(gallery=task.gallery, calibration=task.calibration, models=task.models),
+        )
+    except ReidscopeError as error:
+        # Raised here it would look like a want of memory: it is said when the first person comes.
+        _REFUSED[:] = [error]
+        return
     _LOADED[:] = [
         FaceStudy(
             sha256=task.sha256,
@@ -126,4 +134,6 @@ def _evaluate(person: Person) -> tuple[int, ...]:
     """Run in the child: back to the parent go the cells' numbers alone."""
     from reidscope_site.experiments.face import evaluate  # noqa: PLC0415 - as in _load
 
+    if _REFUSED:
+        raise _REFUSED[0]
     return evaluate(person, _LOADED[0]).cells

@@ -19,8 +19,8 @@ from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusi
 from reidscope_site.experiments.face import cells
 from reidscope_site.face.arms import UNMODIFIED, resolve
 from reidscope_site.face.constants import FaceConstants, ReadingConstants
-from reidscope_site.face.describe import ACCEPTED_NCC
 from reidscope_site.face.evaluate import CellReading, ReadFaces, classify, read_faces
+from reidscope_site.face.gates import is_believed
 from reidscope_site.face.recognise import Recogniser
 from reidscope_site.face.register import register
 from reidscope_site.face.template import Template, template
@@ -244,7 +244,7 @@ def test_a_scan_of_nothing_is_not_acquired(
 def test_noise_is_no_head(constants: FaceConstants, picture: NDArray[np.uint8]) -> None:
     noise = np.random.default_rng(0).normal(size=(150, 150, 150)).astype(np.float32)
     body = replace(empty(0), voxels=noise)
-    assert register(body).ncc < ACCEPTED_NCC
+    assert not is_believed(register(body))
     assert not classify([read_faces(body, picture, constants)], constants, 2**-64).acquired
 
 

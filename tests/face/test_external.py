@@ -18,13 +18,9 @@ from reidscope_protocols.errors import (
     UnsupportedError,
 )
 from reidscope_site.face.arms import resolve
-from reidscope_site.face.external.defacer import (
-    OWN_DESCRIPTIONS,
-    ExternalDefacer,
-    external_defacer,
-    installed,
-)
+from reidscope_site.face.external.defacer import ExternalDefacer, external_defacer
 from reidscope_site.face.external.description import Description, descriptions, filled
+from reidscope_site.face.external.program import OWN_DESCRIPTIONS, installed
 from reidscope_site.face.intent import Intent
 from reidscope_site.face.register import Registration, register
 from reidscope_site.face.volume import Volume

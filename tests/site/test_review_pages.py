@@ -104,7 +104,9 @@ def test_a_sheet_has_no_place_for_a_result_of_matching() -> None:
     assert set(Sheet.model_fields) == {"person", "asked", "photo", "scans", "flags"}
     assert set(PhotoView.model_fields) == {"width", "height", "picture", "faces", "marked"}
     assert set(ScanView.model_fields) == {"chosen", "measured", "arms"}
-    assert set(ArmView.model_fields) == {"arm", "picture", "failed", "comparison"}
+    assert set(ArmView.model_fields) == {
+        "arm", "picture", "failed", "comparison", "measured", "detected",
+    }  # fmt: skip
     given = {field.name for field in fields(Room)}
     assert given == {
         *("arms", "attacked", "second_is_mate", "grey", "detector", "declared"),

@@ -113,13 +113,13 @@ def test_two_people_are_two_accounts_and_the_first_yes_is_told_to_nobody(asked: 
     agent, study = asked(approvals_needed=2)
     assert not decide(agent, study, ALICE)
     assert agent.outbox.every() == ()
-    assert said_of(agent, study.sha256) == "one of two approved"
+    assert said_of(agent, study) == "one of two approved"
     with pytest.raises(ConsentMissingError):
         required(agent, study)
     assert not decide(agent, study, ALICE)
     assert decide(agent, study, BOB, HEAD)
     required(agent, study)
-    assert said_of(agent, study.sha256) == "approved"
+    assert said_of(agent, study) == "approved"
     (waiting,) = agent.outbox.waiting("decision")
     assert Decision.parse(peek_payload(waiting.envelope)).role == f"{DPO} and {HEAD}"
     assert [entry.event for entry in agent.journal.entries()][-1] == Event.APPROVED

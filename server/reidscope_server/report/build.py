@@ -48,6 +48,7 @@ from reidscope_server.oddities import oddities
 from reidscope_server.open_set import above, open_set, tar
 from reidscope_server.over_sites import over_sites
 from reidscope_server.pooling import pool, table_of
+from reidscope_server.report.programs import programs
 from reidscope_server.robust import robust
 
 _HOLDS = timedelta(days=3650)
@@ -181,6 +182,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         tar=tar(said, signed),
         open_set=open_set(said, signed),
         above=above(said, signed),
+        programs=programs(said, signed),
         privacy=PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",

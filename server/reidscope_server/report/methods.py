@@ -71,6 +71,7 @@ def _methods(report: Report, study: Study) -> str:
             *_who(report),
             *((_defacers(asked),) if len(asked.arms) > 1 else ()),
             *tail_methods(asked),
+            *_programs(report),
             _privacy(report, study),
             (
                 "Counts were added over the sites without clamping; 95% intervals are score sets "
@@ -192,6 +193,20 @@ def _defacers(asked: FaceExperiment) -> str:
         f"Scans defaced by {_and(asked.arms[1:])} were read at N = {asked.anchors[0]:,}. Gates "
         "checked each defaced scan by geometry (was there a face, is it gone, is the brain whole); "
         f"{rule}.{lost}"
+    )
+
+
+def _programs(report: Report) -> tuple[str, ...]:
+    """Say which programs of others made an arm, as the sites said it; nothing without any."""
+    said: dict[str, dict[str, list[str]]] = {}
+    for row in report.programs:
+        version = "an unknown version" if row.said is None else f"version {row.said.version}"
+        said.setdefault(row.arm, {}).setdefault(version, []).append(row.site)
+    return tuple(
+        f"{arm} was a program of the sites' own: "
+        + _and([f"{version} at {_and(sites)}" for version, sites in versions.items()])
+        + "."
+        for arm, versions in said.items()
     )
 
 

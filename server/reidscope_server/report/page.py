@@ -22,6 +22,7 @@ from reidscope_server.report.drawing import inlined, percent
 from reidscope_server.report.figures import drawn_as_svg, sketches
 from reidscope_server.report.methods import paragraphs
 from reidscope_server.report.plots import sites_drawn
+from reidscope_server.report.programs import differing
 from reidscope_server.report.readings import (
     Arm,
     arms,
@@ -116,6 +117,7 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         most_rows=MOST_ROWS,
         beyond=beyond(report),
         models=MODELS,
+        differing=differing(report.programs),
         pull={
             row.site: row.change
             for row in report.influence

@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from reidscope_protocols.errors import UnsupportedError
+from reidscope_protocols.programs import EXTERNAL
 from reidscope_site.face import deface
-from reidscope_site.face.external.defacer import EXTERNAL, external_defacer
+from reidscope_site.face.external.defacer import external_defacer
 from reidscope_site.face.intent import Intent
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def resolve(name: str, *, descriptions: Path | None = None) -> Arm:
     Raises
     ------
     UnsupportedError
-        No such arm, or a program that is not installed.
+        No such arm, or a program that is not installed or of another version than it should be.
     ConfigError
         A description that is none.
     """

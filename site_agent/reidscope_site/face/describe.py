@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from reidscope_site.face.arms import Arm
     from reidscope_site.face.recognise import Embedding, Recogniser
 
-ACCEPTED_NCC = 0.8
-"""Registration below it is not believed; heads reach .95 and more, other bodies less."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Described(Unsendable):
@@ -108,7 +105,7 @@ class ReleasedScan(Unsendable):
 
 
 def take_in(volume: Volume) -> Head | None:
-    """Lay the average head onto a scan; None where the two do not fit.
+    """Lay the average head onto a scan; None where it does not lie there as on a head.
 
     Parameters
     ----------
@@ -117,7 +114,7 @@ def take_in(volume: Volume) -> Head | None:
     """
     grid = isotropic(volume)
     registration = register(grid)
-    if registration.ncc < ACCEPTED_NCC:
+    if not gates.is_believed(registration):
         return None
     return Head(volume=grid, registration=registration)
 

@@ -13,9 +13,10 @@ import torch
 
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_protocols.errors import DefacerFailedError, DefacerStoppedError, GeometryError
+from reidscope_protocols.programs import EXTERNAL
 from reidscope_site.face.arms import ARMS, UNMODIFIED, Arm, resolve
-from reidscope_site.face.external.defacer import EXTERNAL, installed, own_descriptions
 from reidscope_site.face.external.description import descriptions
+from reidscope_site.face.external.program import installed, own_descriptions
 from reidscope_site.face.writeback import deface_slices
 
 if TYPE_CHECKING:

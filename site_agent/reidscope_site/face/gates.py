@@ -126,12 +126,7 @@ class Gates:
     @property
     def registered(self) -> bool:
         """Whether the average head lies on the scan as a head would."""
-        smallest, largest = SIZES
-        return (
-            self.ncc >= LEAST_NCC
-            and smallest <= self.size <= largest
-            and self.stretch <= MOST_STRETCH
-        )
+        return _as_on_a_head(self.ncc, self.size, self.stretch)
 
     @property
     def face_there(self) -> bool:
@@ -156,6 +151,14 @@ class Gates:
     def passed(self) -> bool:
         """Whether all hold."""
         return self.registered and self.face_there and self.face_gone and self.brain_whole
+
+
+def is_believed(registration: Registration) -> bool:
+    """Whether the average head lies on a scan as on a head: `Gates.registered`, before defacing.
+
+    Bodies that are no heads reach similarities above .9, most of them squeezed out of shape.
+    """
+    return _as_on_a_head(registration.ncc, _size(registration), registration.stretch)
 
 
 def check(
@@ -191,7 +194,7 @@ def check(
         averaged=skin.averaged,
         rewritten=_rewritten(before, after, registration, noticeable),
         ncc=registration.ncc,
-        size=float(np.prod(registration.sizes)) ** (1 / 3),
+        size=_size(registration),
         stretch=registration.stretch,
         seen=skin.seen,
         relief=skin.relief,
@@ -279,6 +282,16 @@ def _score(volume: Volume, registration: Registration, detector: Detector) -> fl
         return _NO_DETECTION
     found = detector.faces(picture, min_score=_NO_DETECTION)
     return found[0].score if found else _NO_DETECTION
+
+
+def _size(registration: Registration) -> float:
+    """Size of the head against the average adult's."""
+    return float(np.prod(registration.sizes) ** (1 / 3))
+
+
+def _as_on_a_head(ncc: float, size: float, stretch: float) -> bool:
+    smallest, largest = SIZES
+    return ncc >= LEAST_NCC and smallest <= size <= largest and stretch <= MOST_STRETCH
 
 
 def _noticeable(volume: Volume) -> float:

@@ -139,7 +139,14 @@ class Workshop:
 def workshop(
     folder: Path, maker: Maker, *, jobs: int, progress: Progress | None
 ) -> Iterator[Workshop]:
-    """Hold the processes for the block."""
+    """Hold the processes for the block.
+
+    Raises
+    ------
+    StatementError, UnsupportedError
+        A network that is not what is declared, or an arm that is not installed.
+    """
+    maker.studio()  # once here: what a new process raises at its start is lost
     with ProcessPoolExecutor(
         jobs, mp_context=get_context("spawn"), initializer=_start, initargs=(maker,)
     ) as pool:

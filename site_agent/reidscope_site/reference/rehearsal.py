@@ -115,6 +115,7 @@ def rehearse(
             do="add rows of the population `rehearsal` to the list, or ask for fewer",
         )
     found = []
+    load_constants(experiment, files)  # once here: what a new process raises at its start is lost
     with ProcessPoolExecutor(
         jobs,
         mp_context=get_context("spawn"),

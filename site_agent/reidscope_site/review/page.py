@@ -169,6 +169,11 @@ def _arm(arm: ArmView) -> str:
         )
     else:
         verdict = '<span class="good">passed</span>'
+    details = [escape(arm.measured)] if arm.measured else []
+    if arm.detected is not None:
+        details.append("detector {:.2f} before, {:.2f} after".format(*arm.detected))
     return (
-        f"<figure>{picture}<figcaption><b>{escape(arm.arm)}</b><br>{verdict}</figcaption></figure>"
+        f"<figure>{picture}<figcaption><b>{escape(arm.arm)}</b><br>{verdict}"
+        + "".join(f"<br>{line}" for line in details)
+        + "</figcaption></figure>"
     )

@@ -64,12 +64,18 @@ class ArmView(_Part):
         Gates that did not hold, in words; empty if it passed.
     comparison : bool
         Whether the arm means to leave the face: its gates are shown and not flagged.
+    measured : str
+        What the gates saw, in words; empty where nothing was defaced.
+    detected : tuple of 2 floats, or None
+        How sure the detector is of a face before and after, 0 to 1: for the record, no gate.
     """
 
     arm: str
     picture: str
     failed: tuple[str, ...]
     comparison: bool = False
+    measured: str = ""
+    detected: tuple[float, float] | None = None
 
 
 class ScanView(_Part):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import cv2
 from reidscope_protocols.errors import DeidError, InputError
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_site.face import gates
-from reidscope_site.face.describe import ACCEPTED_NCC, grey
+from reidscope_site.face.describe import grey
 from reidscope_site.face.detect import fit
 from reidscope_site.face.intent import Intent
 from reidscope_site.face.photo import looked_at, read_photo
@@ -25,6 +26,9 @@ from reidscope_site.sources.facts import MALFORMED
 from reidscope_site.sources.reading import read_scan
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from reidscope_site.face.arms import Arm
     from reidscope_site.face.register import Registration
     from reidscope_site.face.volume import Volume
@@ -32,6 +36,21 @@ if TYPE_CHECKING:
     from reidscope_site.snapshot import Person, PhotoBox
 
 _NO_MEMORY = -4  # OpenCV's StsNoMem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Look:
+    """A scan before any defacer.
+
+    Attributes
+    ----------
+    before : float
+        How sure the detector is of its face.
+    """
+
+    grid: Volume
+    registration: Registration
+    before: float
 
 
 def sheet_of(job: Job, looker: Looker, work: Path) -> Sheet:
@@ -133,29 +152,37 @@ def _scan(
     steps = " x ".join(f"{step:.2f}" for step in volume.spacing_mm)
     grid = isotropic(volume)
     registration = register(grid)
-    believed = registration.ncc >= ACCEPTED_NCC
+    believed = gates.is_believed(registration)
     if not believed:
         flags.append(Flag.NOT_REGISTERED)
     plain = face_picture(grid, registration)
-    least = looker.room.declared.scan_min_score
-    if plain is None or not looker.detector.faces(plain, min_score=least):
+    before = _score(plain, looker)
+    if before < looker.room.declared.scan_min_score:
         flags.append(Flag.NO_FACE_IN_SCAN)
+    look = _Look(grid=grid, registration=registration, before=before)
     return ScanView(
         chosen=f"{chosen}, {sides} voxels of {steps} mm",
         measured=f"similarity to the average head {registration.ncc:.2f}"
-        f" ({'believed' if believed else 'not believed'} from {ACCEPTED_NCC})",
+        f" ({'believed' if believed else 'not believed'}: at least {gates.LEAST_NCC}, in the size"
+        f" and shape of a head); the detector finds a face with {before:.2f}",
         arms=(
             ArmView(arm=UNMODIFIED, picture="" if plain is None else jpeg(plain), failed=()),
-            *(_arm(grid, registration, arm, flags) for arm in (arms[1:] if believed else ())),
+            *(_arm(look, arm, looker, flags) for arm in (arms[1:] if believed else ())),
         ),
     )
 
 
-def _arm(grid: Volume, registration: Registration, arm: Arm, flags: list[Flag]) -> ArmView:
+def _score(picture: NDArray[np.uint8] | None, looker: Looker) -> float:
+    """How sure the detector is of its best face, 0 to 1; 0 without one."""
+    found = [] if picture is None else looker.detector.faces(picture, min_score=0.0)
+    return max((face.score for face in found), default=0.0)
+
+
+def _arm(look: _Look, arm: Arm, looker: Looker, flags: list[Flag]) -> ArmView:
     try:
-        after = arm.apply(grid, registration)
-        found = gates.check(grid, after, registration, intent=arm.intent)
-        picture = face_picture(after, registration)
+        after = arm.apply(look.grid, look.registration)
+        found = gates.check(look.grid, after, look.registration, intent=arm.intent)
+        picture = face_picture(after, look.registration)
     except (DeidError, InputError, *MALFORMED):
         flags.append(Flag.NO_DEFACED_SCAN)
         return ArmView(arm=arm.name, picture="", failed=("left no defaced scan",))
@@ -173,7 +200,18 @@ def _arm(grid: Volume, registration: Registration, arm: Arm, flags: list[Flag]) 
         picture="" if picture is None else jpeg(picture),
         failed=failed,
         comparison=comparison,
+        measured=_measured(found),
+        detected=(look.before, _score(picture, looker)),
     )
+
+
+def _measured(found: gates.Gates) -> str:
+    """Say what the gates saw, whether they held or not."""
+    if found.intent is Intent.REMOVED:
+        skin = f"{found.skin_left:.0%} of the skin left"
+    else:
+        skin = f"{found.rewritten:.0%} of the skin written anew"
+    return f"{skin}, brain changed {found.brain_changed:.2%}"
 
 
 def _failed(found: gates.Gates) -> Iterator[str]:

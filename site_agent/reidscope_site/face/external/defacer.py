@@ -8,20 +8,15 @@ The exit code says nothing: programs return 0 after failing and 1 over a warning
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidscope_protocols.errors import UnsupportedError
-from reidscope_site.face.external.description import Description, described, filled
+from reidscope_site.face.external.description import Description, filled
 from reidscope_site.face.external.handover import (
     failed,
     read_dicom,
@@ -29,7 +24,13 @@ from reidscope_site.face.external.handover import (
     write_dicom,
     write_nifti,
 )
-from reidscope_site.face.external.process import run_alone, version_said
+from reidscope_site.face.external.process import run_alone
+from reidscope_site.face.external.program import (
+    Program,
+    as_values,
+    expected_version,
+    find_program,
+)
 from reidscope_site.face.intent import Intent
 from reidscope_site.face.regions import brain, in_scan
 
@@ -37,16 +38,8 @@ if TYPE_CHECKING:
     from reidscope_site.face.register import Registration
     from reidscope_site.face.volume import Volume
 
-EXTERNAL: Final = "external-"
-"""Prefix of the arms of programs of others."""
-
-OWN_DESCRIPTIONS: Final = "REIDSCOPE_DEFACERS"
-"""Environment variable: a TOML file or a folder of such, where nothing else names one."""
-
-_ALWAYS_PASSED = ("PATH", "LANG", "LC_ALL")
 _ROUNDING = 1000
 _FOLDER, _BRAIN = "reidscope-", "brain.nii.gz"
-_HASH_LETTERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +65,11 @@ class ExternalDefacer:
     @cached_property
     def version(self) -> str:
         """What the program says of itself, or its sha256: for the study's record."""
-        asked, environment = self.description.version, _environment(self.description)
-        teller = _which(asked[0]) if asked else None
-        if teller is not None:
-            words = filled(asked[1:], _as_values(environment))
-            said = version_said([teller, *words], environment=environment)
-            if said:
-                return said
-        return "sha256:" + hashlib.sha256(self.program.read_bytes()).hexdigest()[:_HASH_LETTERS]
+        return self._program.version()
+
+    @property
+    def _program(self) -> Program:
+        return Program(description=self.description, path=self.program)
 
     def apply(self, volume: Volume, registration: Registration) -> Volume:
         """Deface one 1 mm scan; what the program left as it was keeps its very values.
@@ -109,8 +99,8 @@ class ExternalDefacer:
             if "brain_mask" in asked.placeholders:
                 inside = in_scan(brain(), registration, volume.voxels.shape)
                 write_nifti(inside.astype(np.uint8), volume.affine, mask)
-            environment = _environment(asked)
-            values = _as_values(environment) | {
+            environment = self._program.environment()
+            values = as_values(environment) | {
                 "input": str(scan),
                 "output": str(outputs[0]),
                 "folder": name,
@@ -134,24 +124,11 @@ def external_defacer(name: str, *, own: Path | None = None) -> ExternalDefacer:
     Raises
     ------
     UnsupportedError
-        Not described, or not installed.
+        Not described, not installed, or of another version than its description expects.
     """
-    description = described(name, own=own or own_descriptions())
-    for program in description.needs:
-        _found(program)
-    return ExternalDefacer(description=description, program=Path(_found(description.command[0])))
-
-
-def own_descriptions() -> Path | None:
-    """Where the site keeps descriptions of its own, by the environment."""
-    place = os.environ.get(OWN_DESCRIPTIONS)
-    return Path(place) if place else None
-
-
-def installed(description: Description) -> bool:
-    """Whether the program of a description and all that it needs can be found; nothing is run."""
-    programs = (description.command[0], *description.needs)
-    return all(_which(program) is not None for program in programs)
+    program = find_program(name, own=own)
+    expected_version(program)
+    return ExternalDefacer(description=program.description, program=program.path)
 
 
 def _changed(before: Volume, after: Volume) -> Volume:
@@ -161,30 +138,3 @@ def _changed(before: Volume, after: Volume) -> Volume:
     if not differs.any():
         raise failed("the scan as it was")
     return replace(before, voxels=np.where(differs, after.voxels, before.voxels))
-
-
-def _environment(description: Description) -> dict[str, str]:
-    passed = (*_ALWAYS_PASSED, *description.environment)
-    return {name: os.environ[name] for name in passed if name in os.environ}
-
-
-def _as_values(environment: dict[str, str]) -> dict[str, str]:
-    return {f"env.{name}": value for name, value in environment.items()}
-
-
-def _which(program: str) -> str | None:
-    """On the path, or beside the running Python, where packages put their scripts."""
-    beside = str(Path(sys.executable).parent)
-    return shutil.which(program) or shutil.which(program, path=beside)
-
-
-def _found(program: str) -> str:
-    place = _which(program)
-    if place is None:
-        raise UnsupportedError(
-            "the external defacer",
-            got="a program that is not installed",
-            expected="it on the path",
-            do="install it, or choose another defacer",
-        )
-    return place

@@ -5,6 +5,7 @@
     format = "nifti"                        # or "dicom": a folder of slices
     command = ["pydeface", "{input}", "--outfile", "{output}", "--force"]
     version = ["pydeface", "--version"]     # left out: the program's sha256 stands for it
+    expects = "2.1.0"                       # what it must say; left out: any version will do
     timeout_s = 900
     outputs = ["defaced.nii.gz"]            # the first that exists is read
     environment = ["FSLDIR"]                # passed on; nothing else is, but PATH and a locale
@@ -16,6 +17,8 @@ run), `{brain_mask}` (a file with the registered average brain, written only if 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -26,6 +29,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from reidscope_protocols.errors import ConfigError, UnsupportedError
+from reidscope_protocols.programs import VERSION
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+|env\.[A-Z][A-Z0-9_]*)\}")
 _KNOWN = frozenset({"input", "output", "folder", "brain_mask", "timeout_s"})
@@ -44,6 +48,9 @@ class Description(BaseModel):
         For people.
     needs : list of str
         Further programs without which it does not run.
+    expects : str
+        Version that the program must say (or "sha256:" and 16 digits, of one that says none):
+        another one is refused when a study is approved.
     input_name : str
         Name of the scan's file in the private folder; of the folder, for DICOM. An input that the
         program changes in place is also named under `outputs`.
@@ -60,6 +67,7 @@ class Description(BaseModel):
     command: Annotated[list[Word], Field(min_length=1)]
     needs: list[Word] = []
     version: list[Word] = []
+    expects: Annotated[str, Field(max_length=80, pattern=f"^(|{VERSION})$")] = ""
     timeout_s: Annotated[int, Field(ge=1, le=86_400)] = 900
     input_name: Word = "scan.nii.gz"
     outputs: Annotated[list[Word], Field(min_length=1)]
@@ -89,6 +97,12 @@ class Description(BaseModel):
     def placeholders(self) -> frozenset[str]:
         """Names in braces of the command."""
         return frozenset(name for word in self.command for name in _PLACEHOLDER.findall(word))
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what the description says, in hexadecimal; words for people do not count."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"about"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def filled(words: Sequence[str], values: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,7 @@ _VERSION = re.compile(rb"\d+(?:\.\d+)+[0-9A-Za-z.+-]{0,20}")
 _VERSION_TIMEOUT_S = 60
 _LOOK_EVERY_S = 0.02
 _VERSION_BYTES = 1 << 16
+_LONGEST_VERSION = 60
 
 
 def run_alone(
@@ -69,7 +70,7 @@ def version_said(command: Sequence[str], *, environment: Mapping[str, str]) -> s
             return ""
         output.seek(0)
         match = _VERSION.search(output.read(_VERSION_BYTES))
-    return "" if match is None else match[0].decode("ascii")
+    return "" if match is None else match[0][:_LONGEST_VERSION].decode("ascii")
 
 
 def _run(
