@@ -21,7 +21,13 @@ from reidscope_protocols.errors import (
     ReplayedError,
     WrongAudienceError,
 )
-from reidscope_protocols.key_change import KEY_LIFE, KEY_SKEW, OVERLAP, open_change
+from reidscope_protocols.key_change import (
+    KEY_LIFE,
+    KEY_SKEW,
+    OVERLAP,
+    KeyChange,
+    open_change,
+)
 from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
 from reidscope_protocols.statements import COORDINATOR
 from reidscope_protocols.vocabulary import KeyRole
@@ -61,6 +67,9 @@ class SiteKeys:
         ).fetchone()
         if known:
             return self.grant(site, *known)
+        again = self._again(envelope, site)
+        if again is not None:
+            return again
         opened = open_change(
             envelope,
             KeyRing((current,)),
@@ -101,6 +110,32 @@ class SiteKeys:
                 (site, opened.said.old_key, envelope, opened.said.nonce, pem),
             )
         return self.grant(site, opened.said.nonce, pem)
+
+    def _again(self, envelope: bytes, site: str) -> bytes | None:
+        """Answer a change that was taken before and is signed anew: its grant never arrived."""
+        claimed = KeyChange.parse(peek_payload(envelope))
+        row = self._connection.execute(
+            "SELECT envelope, certificate_pem FROM key_change WHERE site = ? AND old_key = ?",
+            (site, claimed.old_key),
+        ).fetchone()
+        if row is None or KeyChange.parse(peek_payload(row[0])).new_key != claimed.new_key:
+            return None
+        opened = open_change(
+            envelope,
+            KeyRing(self.former(site)),
+            role=KeyRole.SITE,
+            site=site,
+            reader=COORDINATOR,
+            now=datetime.now(UTC),
+        )
+        granted = x509.load_pem_x509_certificate(row[1].encode()).public_key()
+        asked = x509.load_pem_x509_csr((opened.claim.csr_pem or "").encode()).public_key()
+        if granted != asked:
+            return None
+        if opened.said.at_once:
+            with transaction(self._connection):
+                self._retire_key(opened.old_record())
+        return self.grant(site, opened.said.nonce, row[1])
 
     def renew(self, envelope: bytes, site: str) -> bytes:
         """Answer a site's request for another certificate, signed by its statement key.

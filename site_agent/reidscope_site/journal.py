@@ -36,6 +36,11 @@ class Event(StrEnum):
     STOPPED = "agent stopped"
     HELD = "everything refused"
     RESUMED = "refusals ended"
+    WIPED = "study's key destroyed"
+    KEYS_ROTATED = "own keys changed"
+    RENEWED = "own certificate renewed"
+    KEY_FOLLOWED = "coordinator's key changed"
+    ROOT_FOLLOWED = "coordinator's root changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

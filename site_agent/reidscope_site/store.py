@@ -71,7 +71,12 @@ CREATE TABLE voice (
   number INTEGER PRIMARY KEY AUTOINCREMENT, study_sha256 TEXT NOT NULL, role TEXT NOT NULL,
   uid INTEGER NOT NULL, signer TEXT NOT NULL, package_sha256 TEXT NOT NULL,
   policy_sha256 TEXT NOT NULL, snapshot_digest TEXT NOT NULL, given_at TEXT NOT NULL)"""
-_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE)
+_STUDY_KEY = """
+CREATE TABLE study_key (
+  study_sha256 TEXT PRIMARY KEY, wrapped BLOB, made_at TEXT NOT NULL, destroyed_at TEXT);
+DELETE FROM outcome"""
+"""Outcomes of before were sealed otherwise; a new package asks for a new approval anyway."""
+_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _STUDY_KEY)
 """Only ever longer: a step that was published is never changed."""
 
 
