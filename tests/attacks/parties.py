@@ -298,7 +298,8 @@ class SiteParty:
 
     def measure(self, study: Opened[Study]) -> bytes | None:
         """Measure as the agent does; everybody's outcome is sealed already, so nobody is read."""
-        self.evaluate(study)
+        if self.agent.ledger.stored(study.sha256) is None:
+            self.evaluate(study)
         return measure(self.agent, study)
 
     def answer(self, sha256: str) -> bytes:
