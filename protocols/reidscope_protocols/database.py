@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from reidscope_protocols.errors import ConfigError
 
 _OWNER_ONLY = 0o600
 _BUSY_SECONDS = 30
+_FOLDS, _FOLD_SECONDS = 2, 0.1
 _SIGNED_POSITIVE = 0x7FFFFFFF
 _LARGEST_STEP = 1 << 20
 """Before steps had numbers, a schema's checksum stood there: every one was larger."""
@@ -97,6 +99,19 @@ def _take(connection: sqlite3.Connection, step: Step, version: int) -> None:
         for statement in step.split(";"):
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {version}")
+
+
+def fold_log(connection: sqlite3.Connection) -> bool:
+    """Fold the write-ahead log into the database and cut it, so that no older page is left in it.
+
+    Returns whether nobody who was reading kept it from that: then the next one does it.
+    """
+    for _ in range(_FOLDS):
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return True
+        time.sleep(_FOLD_SECONDS)
+    return False
 
 
 @contextmanager

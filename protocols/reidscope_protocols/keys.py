@@ -34,6 +34,9 @@ class KeyRecord(Parsed):
         Raw Ed25519 public key, 64 hexadecimal digits; also the key's id.
     site : str or None
         Set exactly when `role` is `site`.
+    ended_at : datetime or None
+        Set where the key may be in somebody else's hands: from then on nothing that a reader has
+        not seen before is believed, whatever date stands on it.
     """
 
     role: KeyRole
@@ -41,6 +44,7 @@ class KeyRecord(Parsed):
     public: Sha256
     not_before: AwareDatetime
     not_after: AwareDatetime
+    ended_at: AwareDatetime | None = None
 
     def sslib(self) -> SSlibKey:
         """Return the key as securesystemslib verifies with."""

@@ -31,35 +31,55 @@ def make_keys(home: ServerHome, host: str) -> None:
     host : str
         Name or address that sites connect to: the TLS certificate's subject alternative name.
     """
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "reidscope coordinator CA")])
-    constraints = x509.BasicConstraints(ca=True, path_length=0)
-    authority = (
-        _builder(name, name, authority_key.public_key(), days=_CA_DAYS)
-        .add_extension(constraints, critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
+    pem, private = new_authority()
+    write_durably(home.key("ca.pem"), private)
+    write_durably(home.key("ca.crt"), pem)
     tls_key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    tls = _leaf(
-        subject,
-        tls_key.public_key(),
-        authority,
-        authority_key,
-        purpose=ExtendedKeyUsageOID.SERVER_AUTH,
-        alternative=_alternative(host),
-    )
-    write_durably(home.key("ca.pem"), _private_pem(authority_key))
-    write_durably(home.key("ca.crt"), _pem(authority))
     write_durably(home.key("tls.pem"), _private_pem(tls_key))
-    write_durably(home.key("tls.crt"), _pem(tls))
+    certify_doors(home, x509.load_pem_x509_certificate(pem), private, host=host)
     StatementKey.generate().save(home.key("study.pem"))
     StatementKey.generate().save(home.key("coordinator.pem"))
 
 
-def certify_site(home: ServerHome, csr_pem: str, site: str) -> x509.Certificate:
+def new_authority() -> tuple[bytes, bytes]:
+    """Draw a certificate authority: its certificate and its private key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "reidscope coordinator CA")])
+    constraints = x509.BasicConstraints(ca=True, path_length=0)
+    authority = (
+        _builder(name, name, key.public_key(), days=_CA_DAYS)
+        .add_extension(constraints, critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return _pem(authority), _private_pem(key)
+
+
+def certify_doors(
+    home: ServerHome, authority: x509.Certificate, private: bytes, *, host: str = ""
+) -> None:
+    """Sign the certificate of the coordinator's own doors around the key that lies there."""
+    host = host or home.config().host
+    tls = _leaf(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]),
+        _private(read_private_file(home.key("tls.pem"), what="TLS key")).public_key(),
+        authority,
+        _private(private),
+        purpose=ExtendedKeyUsageOID.SERVER_AUTH,
+        alternative=_alternative(host),
+    )
+    write_durably(home.key("tls.crt"), _pem(tls))
+
+
+def certify_site(
+    home: ServerHome, csr_pem: str, site: str, *, root: str = "ca"
+) -> x509.Certificate:
     """Sign a site's certificate: its name is the enrolled one, whatever the request says.
+
+    Parameters
+    ----------
+    root : {"ca", "ca.next"}
+        Which of the home's roots signs.
 
     Raises
     ------
@@ -80,26 +100,16 @@ def certify_site(home: ServerHome, csr_pem: str, site: str) -> x509.Certificate:
             expected="a PEM request around a P-256 key",
             do="let `reidscope-site enroll` make it",
         )
-    authority_key = serialization.load_pem_private_key(
-        read_private_file(home.key("ca.pem"), what="CA key"), None
-    )
-    # Safety: `make_keys` wrote a P-256 key; signing with anything else would raise.
-    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
     # Safety: `on_curve` held, which says as much.
     assert isinstance(key, ec.EllipticCurvePublicKey)
     return _leaf(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)]),
         key,
-        authority_certificate(home),
-        authority_key,
+        x509.load_pem_x509_certificate(home.key(f"{root}.crt").read_bytes()),
+        _private(read_private_file(home.key(f"{root}.pem"), what="CA key")),
         purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
         alternative=x509.DNSName(site),
     )
-
-
-def authority_certificate(home: ServerHome) -> x509.Certificate:
-    """Return the CA's certificate."""
-    return x509.load_pem_x509_certificate(home.key("ca.crt").read_bytes())
 
 
 def _leaf(
@@ -158,6 +168,13 @@ def _alternative(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, None)
+    # Safety: this module wrote a P-256 key; signing with anything else would raise.
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

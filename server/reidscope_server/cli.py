@@ -19,6 +19,7 @@ from reidscope_protocols.report import DEFAULT_LICENCE
 from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
 from reidscope_server import up as daemon
 from reidscope_server.ca import make_keys
+from reidscope_server.cli_keys import ca_app, keys_app
 from reidscope_server.cli_study import study_app
 from reidscope_server.config import ServerConfig, ServerHome, write_new_home
 from reidscope_server.coordinator import Coordinator
@@ -43,6 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study_app, name="study")
+app.add_typer(keys_app, name="keys")
+app.add_typer(ca_app, name="ca")
 
 
 @app.command()

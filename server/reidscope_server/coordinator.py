@@ -10,6 +10,8 @@ from reidscope_protocols.errors import InputError, NotReadyError
 from reidscope_protocols.statements import Decision, Release
 from reidscope_protocols.study import Study
 from reidscope_server.config import ServerHome
+from reidscope_server.greetings import Greetings
+from reidscope_server.own_keys import changes
 from reidscope_server.sites import Sites
 from reidscope_server.store import connect
 from reidscope_server.studies import Studies
@@ -22,6 +24,7 @@ class Coordinator:
         self.home = home
         self._connection = connect(home.database)
         self.sites = Sites(self._connection, home)
+        self.greetings = Greetings(self._connection)
         self.studies = Studies(self._connection, home, self.sites)
 
     @classmethod
@@ -79,6 +82,9 @@ class Coordinator:
         for site in study.statement.audience:
             for number, receipt in enumerate(self.studies.receipts_for(site), start=1):
                 files[f"{site}-receipt-{number}.dsse.json"] = receipt
+        # First by name: a study or a receipt may be signed by a key that a change brings.
+        for number, change in enumerate(changes(self.home), start=1):
+            files[f"0-change-{number}.dsse.json"] = change
         return files
 
     def start_collecting(self, word: str) -> Opened[Study]:

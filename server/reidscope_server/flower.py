@@ -76,11 +76,18 @@ IN_MEMORY = ":flwr-in-memory:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSite:
-    """One site as the fleet door knows it."""
+    """One site as the fleet door knows it.
+
+    Attributes
+    ----------
+    greeted : bool
+        Whether it has agreed on versions over the control port.
+    """
 
     name: str
     certificate_sha256: str
     transport_key: bytes
+    greeted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +149,7 @@ class Fleet:
         # Safety: `ssl_certfile` is set, so load() has made a context.
         assert config.ssl is not None
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._tls = config.ssl
         server = uvicorn.Server(config)
         thread = threading.Thread(target=run_quietly, args=(server,), name="fleet", daemon=True)
         thread.start()
@@ -161,6 +169,15 @@ class Fleet:
             self._ended.set()
             server.should_exit = True
             thread.join(timeout=_START_SECONDS)
+
+    def renew(self, tls: TlsFiles, roots_pem: str) -> None:
+        """Take another certificate and more roots, for every handshake from now on.
+
+        A root that ended stays known to TLS until the next start; its certificates are no longer
+        in the table of sites, and open nothing.
+        """
+        self._tls.load_cert_chain(tls.certificate, tls.key)
+        self._tls.load_verify_locations(cadata=roots_pem)
 
     def begin(self) -> None:
         """Open the one Flower run of this process and keep it alive until the door closes."""
@@ -264,13 +281,23 @@ class Fleet:
         self._state.finish_task(task_id, "completed", "")
 
     def _enrol_nodes(self) -> None:
-        """Give every site of the table its node, by the key of its certificate."""
+        """Give every site of the table its node, by the key of its certificate.
+
+        A site whose keys were followed by others comes twice, the one that holds last.
+        """
+        nodes = {}
         for site in self._sites():
             public = _node_key(site)
-            node = self._state.get_node_id_by_public_key(public) or self._state.create_node(
+            nodes[site.name] = self._state.get_node_id_by_public_key(
+                public
+            ) or self._state.create_node(
                 NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public, _NODE_LEASE_SECONDS, name=site.name
             )
-            self._nodes[site.name] = node
+        # What another key's node was asked never comes back: it is asked anew at once.
+        self._restarted |= {
+            name for name, node in nodes.items() if self._nodes.get(name, node) != node
+        }
+        self._nodes.update(nodes)
 
     def _app(self) -> Callable[..., Any]:
         self._enrol_nodes()
@@ -292,7 +319,7 @@ class Fleet:
 
     def _site_of_certificate(self, sha256: str) -> FleetSite | None:
         for site in self._sites():
-            if site.certificate_sha256 == sha256:
+            if site.certificate_sha256 == sha256 and site.greeted:
                 return site
         return None
 

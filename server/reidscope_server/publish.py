@@ -14,11 +14,11 @@ from reidscope_protocols.report import DEFAULT_LICENCE, LICENCE_PATTERN, Report
 from reidscope_protocols.statements import Release
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
+from reidscope_server.own_keys import own_keys
 from reidscope_server.report.build import build_report
 from reidscope_server.report.readings import attackers, measured
 from reidscope_server.report.tail_words import tail_headlines
 from reidscope_server.report.write import write_report
-from reidscope_server.sites import own_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def publish(
             do="correct --licence",
         )
     study = coordinator.studies.find(word)
-    ring = KeyRing.of(site.key_record() for site in coordinator.sites.every())
+    ring = KeyRing.of(record for site in coordinator.sites.every() for record in site.key_records())
     releases = {}
     decisions = {}
     for site in study.statement.audience:

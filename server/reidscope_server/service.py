@@ -1,7 +1,9 @@
 """The two gRPC doors: enrolment (TLS and a token) and control (mutual TLS, a site of the table).
 
 Every call's peer certificate is looked up in the site table, so that revocation takes effect at
-once, on open connections too. Errors go out as a status code with a constant word.
+once, on open connections too. A field that the schema does not name is refused. The doors' own
+certificate and the roots that they trust are read anew for every handshake. Errors go out as a
+status code with a constant word.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ from contextlib import contextmanager
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from reidscope_protocols.errors import ReidscopeError, TokenRefusedError
 from reidscope_protocols.keys import read_private_file
 from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
+from reidscope_protocols.versions import Versions
 from reidscope_protocols.wire import CONSTANT_CHUNK
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
+from reidscope_server.own_keys import changes
+from reidscope_server.roots import trusted_pem
 
 _THREADS = 4
 _LARGEST_REQUEST = 1 << 20  # bytes
@@ -37,6 +44,7 @@ class EnrolmentService(reidscope_pb2_grpc.EnrolmentServicer):
         self, request: reidscope_pb2.EnrolRequest, context: grpc.ServicerContext
     ) -> reidscope_pb2.Envelope:
         """Answer with a grant, or refuse with a constant word."""
+        _refuse_unknown_fields(request, context)
         with Coordinator.opened(self._home) as coordinator:
             with refused(context):
                 try:
@@ -47,18 +55,68 @@ class EnrolmentService(reidscope_pb2_grpc.EnrolmentServicer):
 
 
 class ControlService(reidscope_pb2_grpc.ControlServicer):
-    """Studies, constants and receipts out; decisions in."""
+    """Studies, constants, receipts and changes of keys out; decisions and changes in."""
 
     def __init__(self, home: ServerHome) -> None:
         self._home = home
+
+    def Hello(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Versions, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Greeting:
+        """Compare versions: what was not tested together is kept off the fleet port."""
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, request, context)
+            theirs = Versions(
+                reidscope=request.reidscope,
+                protocol=(request.protocol_major, request.protocol_minor),
+                flower=request.flower,
+            )
+            with refused(context):
+                accepted = coordinator.greetings.hear(site, theirs)
+        own = Versions.of_this_process()
+        said = reidscope_pb2.Versions(
+            reidscope=own.reidscope,
+            protocol_major=own.protocol[0],
+            protocol_minor=own.protocol[1],
+            flower=own.flower,
+        )
+        return reidscope_pb2.Greeting(own=said, accepted=accepted)
+
+    def Changes(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelopes:
+        """Return every change of the coordinator's keys and roots."""
+        with Coordinator.opened(self._home) as coordinator:
+            _peer_site(coordinator, request, context)
+            with refused(context):
+                return reidscope_pb2.Envelopes(dsse=changes(self._home))
+
+    def Rotate(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Envelope, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelope:
+        """Take the calling site's change of its keys."""
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, request, context)
+            with refused(context):
+                grant = coordinator.sites.keys.change(request.dsse, site)
+            return reidscope_pb2.Envelope(dsse=grant)
+
+    def Renew(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Envelope, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelope:
+        """Sign another certificate for the calling site."""
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, request, context)
+            with refused(context):
+                grant = coordinator.sites.keys.renew(request.dsse, site)
+            return reidscope_pb2.Envelope(dsse=grant)
 
     def Studies(  # noqa: N802  # the name stands in the .proto
         self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
     ) -> reidscope_pb2.Envelopes:
         """Return every open study that asks the calling site."""
-        del request
         with Coordinator.opened(self._home) as coordinator:
-            site = _peer_site(coordinator, context)
+            site = _peer_site(coordinator, request, context)
             with refused(context):
                 return reidscope_pb2.Envelopes(dsse=coordinator.studies.envelopes_for(site))
 
@@ -66,9 +124,8 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
         self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
     ) -> reidscope_pb2.Envelopes:
         """Return the calling site's receipts."""
-        del request
         with Coordinator.opened(self._home) as coordinator:
-            site = _peer_site(coordinator, context)
+            site = _peer_site(coordinator, request, context)
             with refused(context):
                 return reidscope_pb2.Envelopes(dsse=coordinator.studies.receipts_for(site))
 
@@ -77,7 +134,7 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
     ) -> reidscope_pb2.Accepted:
         """Take a decision of the calling site."""
         with Coordinator.opened(self._home) as coordinator:
-            site = _peer_site(coordinator, context)
+            site = _peer_site(coordinator, request, context)
             with refused(context):
                 coordinator.studies.take_decision(request.dsse, site)
             return reidscope_pb2.Accepted()
@@ -87,7 +144,7 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
     ) -> Iterator[reidscope_pb2.Chunk]:
         """Stream a public file that some study names."""
         with Coordinator.opened(self._home) as coordinator:
-            _peer_site(coordinator, context)
+            _peer_site(coordinator, request, context)
             with refused(context):
                 content = coordinator.constant(request.sha256)
         if content is None:
@@ -115,7 +172,7 @@ def enrolment_server(home: ServerHome) -> grpc.Server:
     """Build the enrolment door: our certificate, none of the client's yet."""
     server = _server()
     reidscope_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentService(home), server)
-    credentials = grpc.ssl_server_credentials([_own_certificate(home)])
+    credentials = _credentials(home, sites_only=False)
     server.add_secure_port(home.config().addresses.enrolment, credentials)
     return server
 
@@ -124,11 +181,7 @@ def control_server(home: ServerHome) -> grpc.Server:
     """Build the control door: a client certificate by our CA is required."""
     server = _server()
     reidscope_pb2_grpc.add_ControlServicer_to_server(ControlService(home), server)
-    credentials = grpc.ssl_server_credentials(
-        [_own_certificate(home)],
-        root_certificates=home.key("ca.crt").read_bytes(),
-        require_client_auth=True,
-    )
+    credentials = _credentials(home, sites_only=True)
     server.add_secure_port(home.config().addresses.control, credentials)
     return server
 
@@ -141,15 +194,37 @@ def _server() -> grpc.Server:
     return grpc.server(ThreadPoolExecutor(max_workers=_THREADS), options=options)
 
 
-def _own_certificate(home: ServerHome) -> tuple[bytes, bytes]:
-    return (
-        read_private_file(home.key("tls.pem"), what="TLS key"),
-        home.key("tls.crt").read_bytes(),
+def _credentials(home: ServerHome, *, sites_only: bool) -> grpc.ServerCredentials:
+    """Read certificate and roots anew for every handshake: they follow one another while we run."""
+
+    def now() -> grpc.ServerCertificateConfiguration:
+        own = (
+            read_private_file(home.key("tls.pem"), what="TLS key"),
+            home.key("tls.crt").read_bytes(),
+        )
+        roots = trusted_pem(home) if sites_only else None
+        return grpc.ssl_server_certificate_configuration([own], root_certificates=roots)
+
+    def later() -> grpc.ServerCertificateConfiguration | None:
+        try:
+            return now()
+        except (OSError, ReidscopeError):
+            # A disk that fails for a moment: the handshake goes on with what was read before.
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(
+        now(), later, require_client_authentication=sites_only
     )
 
 
-def _peer_site(coordinator: Coordinator, context: grpc.ServicerContext) -> str:
+def _refuse_unknown_fields(request: Message, context: grpc.ServicerContext) -> None:
+    if len(UnknownFieldSet(request)):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "unknown field")
+
+
+def _peer_site(coordinator: Coordinator, request: Message, context: grpc.ServicerContext) -> str:
     """Name the site whose certificate the peer holds, or end the call."""
+    _refuse_unknown_fields(request, context)
     pem = context.auth_context().get("x509_pem_cert", [b""])[0]
     certificate = x509.load_pem_x509_certificate(pem)
     der = certificate.public_bytes(serialization.Encoding.DER)

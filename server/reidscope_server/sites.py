@@ -11,39 +11,48 @@ import hmac
 import re
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from reidscope_protocols.enrolment import (
-    EnrolmentGrant,
-    EnrolmentRequest,
-    Invitation,
-    certificate_sha256,
-)
-from reidscope_protocols.envelope import open_envelope, peek_payload, sign
+from reidscope_protocols.enrolment import EnrolmentRequest, Invitation, certificate_sha256
+from reidscope_protocols.envelope import open_envelope, peek_payload
 from reidscope_protocols.errors import InputError, TokenRefusedError, WrongAudienceError
-from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
+from reidscope_protocols.keys import KeyRecord, KeyRing
 from reidscope_protocols.statements import COORDINATOR, WORLD
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.ca import certify_site
 from reidscope_server.config import ServerHome
+from reidscope_server.own_keys import believed_keys, own_keys
+from reidscope_server.roots import is_trusted
+from reidscope_server.site_keys import SiteKeys, current_record
 from reidscope_server.store import timestamp, transaction
+
+__all__ = ["EnrolledSite", "Sites", "own_keys"]
 
 _TOKEN_BYTES = 16
 _TOKEN_HOURS = 72
 _TRIES = 5
-_KEY_DAYS = 730
-_GRANT_HOURS = 72
-_SKEW = timedelta(days=1)
+_PINNED = 20  # keys of an invitation
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolledSite:
-    """One site of the table."""
+    """One site of the table.
+
+    Attributes
+    ----------
+    key_since : datetime
+        When its statement key began: at enrolment, or at its last change.
+    root : str or None
+        SHA-256 of the root that signed its certificate; None for this home's first.
+    former_keys : tuple of KeyRecord
+        Keys that it signed with before; those that ended at once are for evidence alone.
+    """
 
     name: str
     certificate_sha256: str
@@ -51,16 +60,17 @@ class EnrolledSite:
     statement_key: str
     enrolled_at: datetime
     revoked: bool
+    key_since: datetime
+    root: str | None
+    former_keys: tuple[KeyRecord, ...]
 
     def key_record(self) -> KeyRecord:
         """Return the site's statement key as the world may pin it."""
-        return KeyRecord(
-            role=KeyRole.SITE,
-            site=self.name,
-            public=self.statement_key,
-            not_before=self.enrolled_at - _SKEW,
-            not_after=self.enrolled_at + timedelta(days=_KEY_DAYS),
-        )
+        return current_record(self.name, self.statement_key, self.key_since)
+
+    def key_records(self) -> tuple[KeyRecord, ...]:
+        """Return every key that the site ever signed with, the one that holds now last."""
+        return (*self.former_keys, self.key_record())
 
 
 class Sites:
@@ -69,6 +79,7 @@ class Sites:
     def __init__(self, connection: sqlite3.Connection, home: ServerHome) -> None:
         self._connection = connection
         self._home = home
+        self.keys = SiteKeys(connection, home)
 
     def invite(self, site: str) -> Invitation:
         """Make an invitation with a fresh token; earlier tokens of the site die.
@@ -101,7 +112,7 @@ class Sites:
             addresses=self._home.config().addresses,
             ca_pem=ca_pem,
             ca_sha256=certificate_sha256(ca_pem),
-            keys=own_keys(self._home),
+            keys=believed_keys(self._home)[-_PINNED:],
         )
 
     def token_outstanding(self) -> bool:
@@ -166,7 +177,7 @@ class Sites:
         """Return all sites that ever enrolled."""
         rows = self._connection.execute(
             "SELECT name, certificate_sha256, transport_key, statement_key, enrolled_at,"
-            " revoked_at FROM site ORDER BY name"
+            " revoked_at, COALESCE(key_since, enrolled_at), root FROM site ORDER BY name"
         )
         return tuple(
             EnrolledSite(
@@ -176,20 +187,61 @@ class Sites:
                 statement_key=statement,
                 enrolled_at=datetime.fromisoformat(enrolled_at),
                 revoked=revoked_at is not None,
+                key_since=datetime.fromisoformat(since),
+                root=root,
+                former_keys=self.keys.former(name),
             )
-            for name, certificate, transport, statement, enrolled_at, revoked_at in rows.fetchall()
+            for (
+                name,
+                certificate,
+                transport,
+                statement,
+                enrolled_at,
+                revoked_at,
+                since,
+                root,
+            ) in rows.fetchall()
         )
+
+    def at_the_doors(self) -> Iterator[tuple[str, str, bytes]]:
+        """Name, certificate sha256 and transport key of all that may pass now.
+
+        A site whose certificate was followed by another has two, the one that holds last, until
+        the new one is seen.
+        """
+        for site in self.every():
+            if site.revoked:
+                continue
+            for sha256, transport, root in self.keys.former_certificates(site.name):
+                if is_trusted(self._home, root):
+                    yield site.name, sha256, transport
+            if is_trusted(self._home, site.root):
+                yield site.name, site.certificate_sha256, site.transport_key
 
     def by_certificate(self, sha256: str) -> str | None:
         """Return the name of the site that holds a certificate, None if revoked or unknown."""
         row = self._connection.execute(
-            "SELECT name FROM site WHERE certificate_sha256 = ? AND revoked_at IS NULL", (sha256,)
+            "SELECT name, root, 1 FROM site WHERE certificate_sha256 = ? AND revoked_at IS NULL"
+            " UNION ALL SELECT site, f.root, 0 FROM former_certificate f JOIN site ON name = site"
+            " WHERE sha256 = ? AND revoked_at IS NULL AND ends_at > ?",
+            (sha256, sha256, datetime.now(UTC).isoformat()),
         ).fetchone()
-        return row[0] if row else None
+        if row is None or not is_trusted(self._home, row[1]):
+            return None
+        name: str = row[0]
+        if row[2]:
+            self.keys.succeeded(name)
+        return name
 
     def ring(self) -> KeyRing:
-        """Return the statement keys of all sites that are not revoked."""
-        return KeyRing.of(site.key_record() for site in self.every() if not site.revoked)
+        """Return the statement keys that sites which are not revoked may speak with now."""
+        return KeyRing.of(
+            record
+            for site in self.every()
+            if not site.revoked
+            for record in site.key_records()
+            if record.ended_at is None
+        )
 
     def _use_token(self, token: str, site: str) -> None:
         refused = TokenRefusedError(
@@ -223,41 +275,22 @@ class Sites:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         now = datetime.now(UTC)
+        root = certificate_sha256(self._home.key("ca.crt").read_text())
         with transaction(self._connection):
+            self.keys.end_all(request.site)
             self._connection.execute(
-                "INSERT OR REPLACE INTO site VALUES (?, ?, ?, ?, ?, NULL)",
+                "INSERT OR REPLACE INTO site (name, certificate_sha256, transport_key,"
+                " statement_key, enrolled_at, root) VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     request.site,
                     certificate_sha256(pem),
                     transport.decode(),
                     request.statement_key,
                     now.isoformat(),
+                    root,
                 ),
             )
-        grant = EnrolmentGrant(
-            audience=(request.site,),
-            issued_at=now,
-            not_after=now + timedelta(hours=_GRANT_HOURS),
-            site=request.site,
-            nonce=request.nonce,
-            certificate_pem=pem,
-        )
-        return sign(grant, StatementKey.load(self._home.key("coordinator.pem")))
-
-
-def own_keys(home: ServerHome) -> tuple[KeyRecord, ...]:
-    """Return the coordinator's two public statement keys, as sites pin them."""
-    created = x509.load_pem_x509_certificate(home.key("ca.crt").read_bytes()).not_valid_before_utc
-    return tuple(
-        KeyRecord(
-            role=role,
-            site=None,
-            public=StatementKey.load(home.key(name)).public,
-            not_before=created,
-            not_after=created + timedelta(days=_KEY_DAYS),
-        )
-        for role, name in ((KeyRole.STUDY, "study.pem"), (KeyRole.COORDINATOR, "coordinator.pem"))
-    )
+        return self.keys.grant(request.site, request.nonce, pem)
 
 
 def _hashed(token: str) -> str:

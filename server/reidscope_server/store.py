@@ -6,7 +6,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reidscope_protocols.database import open_database, transaction
+from reidscope_protocols.database import Step, open_migrated, transaction
 
 __all__ = ["connect", "timestamp", "transaction"]
 
@@ -33,11 +33,38 @@ CREATE TABLE IF NOT EXISTS receipt (
   site TEXT NOT NULL, counter INTEGER NOT NULL, study_sha256 TEXT NOT NULL,
   envelope BLOB NOT NULL, PRIMARY KEY (site, counter));
 """
+_KEYS = """
+ALTER TABLE site ADD COLUMN key_since TEXT;
+ALTER TABLE site ADD COLUMN root TEXT;
+CREATE TABLE former_key (
+  site TEXT NOT NULL, public TEXT NOT NULL, not_before TEXT NOT NULL, not_after TEXT NOT NULL,
+  ended_at TEXT, PRIMARY KEY (site, public));
+CREATE TABLE former_certificate (
+  sha256 TEXT PRIMARY KEY, site TEXT NOT NULL, transport_key TEXT NOT NULL, root TEXT,
+  ends_at TEXT NOT NULL);
+CREATE TABLE key_change (
+  site TEXT NOT NULL, old_key TEXT NOT NULL, envelope BLOB NOT NULL, nonce TEXT NOT NULL,
+  certificate_pem TEXT NOT NULL, PRIMARY KEY (site, old_key));
+CREATE TABLE renewal (
+  site TEXT NOT NULL, nonce TEXT NOT NULL, envelope BLOB NOT NULL, certificate_pem TEXT NOT NULL,
+  PRIMARY KEY (site, nonce));
+CREATE TABLE greeting (
+  site TEXT PRIMARY KEY, said TEXT NOT NULL, own TEXT NOT NULL, accepted INTEGER NOT NULL,
+  heard_at TEXT NOT NULL)
+"""
+_STEPS: tuple[Step, ...] = (_SCHEMA, _KEYS)
+"""Only ever longer: a step that was published is never changed."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open (and, the first time, make) the coordinator's database."""
-    return open_database(path, _SCHEMA)
+    """Open (and, the first time, make) the coordinator's database.
+
+    Raises
+    ------
+    ConfigError
+        A newer version of reidscope wrote it.
+    """
+    return open_migrated(path, _STEPS)
 
 
 def timestamp() -> str:

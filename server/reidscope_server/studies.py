@@ -32,8 +32,9 @@ from reidscope_server.admission import (
     admit_decision,
 )
 from reidscope_server.config import ServerHome
+from reidscope_server.own_keys import believed_keys, own_keys
 from reidscope_server.poison import against_poison
-from reidscope_server.sites import Sites, own_keys
+from reidscope_server.sites import Sites
 from reidscope_server.store import timestamp, transaction
 
 _PUBLIC = 0o644
@@ -94,7 +95,8 @@ class Studies:
         InputError
             Another study with the same id is open.
         """
-        study = open_envelope(envelope, Study, KeyRing(own_keys(self._home)), role=KeyRole.STUDY)
+        ring = KeyRing(believed_keys(self._home))
+        study = open_envelope(envelope, Study, ring, role=KeyRole.STUDY)
         study.statement.check_time(datetime.now(UTC))
         known = {constant.sha256 for constant in study.statement.constants}
         for sha256, content in constants.items():
@@ -183,6 +185,11 @@ class Studies:
 
     def take_decision(self, envelope: bytes, site: str) -> None:
         """Admit a site's decision; bytes that were admitted before change nothing."""
+        if self._connection.execute(
+            "SELECT 1 FROM decision WHERE site = ? AND envelope = ?", (site, envelope)
+        ).fetchone():
+            # Its key may have ended since.
+            return
         decision = open_envelope(
             envelope, Decision, self._sites.ring(), role=KeyRole.SITE, site=site
         )
@@ -223,6 +230,11 @@ class Studies:
 
     def take_release(self, envelope: bytes, site: str) -> None:
         """Admit a site's release, store it, and write a receipt for its ledger head."""
+        if self._connection.execute(
+            "SELECT 1 FROM release WHERE site = ? AND envelope = ?", (site, envelope)
+        ).fetchone():
+            # Its key may have ended since.
+            return
         release = open_envelope(envelope, Release, self._sites.ring(), role=KeyRole.SITE, site=site)
         study = self.find(release.statement.study_sha256)
         stored = self.release_of(study.sha256, site)

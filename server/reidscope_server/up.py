@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import grpc
 
@@ -15,6 +16,7 @@ from reidscope_protocols.errors import NotReadyError, TransportError
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.flower import IN_MEMORY, Fleet, FleetSite, TlsFiles
+from reidscope_server.roots import end_overlap, trusted_pem
 from reidscope_server.rounds import one_turn
 from reidscope_server.service import control_server, enrolment_server
 from reidscope_server.up_to_date import UpToDate
@@ -87,8 +89,13 @@ def _run(
             carry_out = handler(coordinator)
             next_turn = 0.0
             failing = False
+            roots = trusted_pem(home)
             while not stop.wait(_TICK_SECONDS):
                 desk.serve_waiting(carry_out)
+                if end_overlap(home, now=datetime.now(UTC)):
+                    say("roots: the overlap ended, the new one is trusted alone")
+                if roots != (roots := trusted_pem(home)):
+                    fleet.renew(tls, roots.decode())
                 enrolment.match(wanted=coordinator.sites.token_outstanding())
                 if time.monotonic() >= next_turn:
                     failing = _turn(coordinator, fleet, say, failing=failing)
@@ -118,14 +125,15 @@ def _turn(coordinator: Coordinator, fleet: Fleet, say: Say, *, failing: bool) ->
 def fleet_sites(home: ServerHome) -> tuple[FleetSite, ...]:
     """Return the sites that may use the fleet door now: revocation takes effect at once."""
     with Coordinator.opened(home) as coordinator:
+        greeted = coordinator.greetings.accepted()
         return tuple(
             FleetSite(
-                name=site.name,
-                certificate_sha256=site.certificate_sha256,
-                transport_key=site.transport_key,
+                name=name,
+                certificate_sha256=certificate_sha256,
+                transport_key=transport_key,
+                greeted=name in greeted,
             )
-            for site in coordinator.sites.every()
-            if not site.revoked
+            for name, certificate_sha256, transport_key in coordinator.sites.at_the_doors()
         )
 
 

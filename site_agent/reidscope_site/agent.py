@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
 from reidscope_deid.keys import SiteKey, load_key
 from reidscope_protocols.envelope import Opened, open_envelope
-from reidscope_protocols.errors import MalformedError, WrongAudienceError
+from reidscope_protocols.errors import MalformedError, PolicyRefusalError, WrongAudienceError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Receipt
@@ -24,17 +23,20 @@ from reidscope_site.config import Home, Policy
 from reidscope_site.consent import Consent
 from reidscope_site.constants import Constants
 from reidscope_site.face.external.program import programs_of
+from reidscope_site.following import follow, refuse_ended
 from reidscope_site.installed import installed_constants
 from reidscope_site.journal import Event, Journal
+from reidscope_site.key_source import check_apart
 from reidscope_site.ledger import Ledger
 from reidscope_site.outbox import Outbox
-from reidscope_site.outcomes import Outcomes
+from reidscope_site.outcomes import erase
 from reidscope_site.pinned import PinnedCoordinator
 from reidscope_site.roles import Caller, check_role
 from reidscope_site.sent import Sent
 from reidscope_site.snapshot import Snapshot
 from reidscope_site.store import connect, transaction
-from reidscope_site.studies import Studies, check_policy
+from reidscope_site.studies import NOBODY, Studies, check_policy
+from reidscope_site.study_key import alive, is_destroyed
 from reidscope_site.witness import Witness
 
 Progress = Callable[[int, int], None]
@@ -62,12 +64,12 @@ class Agent:
         """The site's policy, as its file says now: a cap that is lowered binds at once."""
         return self.home.policy()
 
-    @cached_property
+    @property
     def pinned(self) -> PinnedCoordinator:
-        """The coordinator that enrolment pinned."""
+        """The coordinator that enrolment pinned, as signed changes left it; read each time."""
         return PinnedCoordinator.load(self.home.coordinator_file)
 
-    @cached_property
+    @property
     def studies(self) -> Studies:
         """The studies that reached this site."""
         return Studies(self.connection, self.pinned.ring, self.config.name)
@@ -102,6 +104,7 @@ class Agent:
         study = self.studies.find(word)
         if verdict is Verdict.APPROVED:
             self.home.check_not_held()
+            self._check_not_wiped(study.sha256)
             self.check_heads(study.statement)
             self.check_policy(study)
         made = self.consent.decide(
@@ -141,6 +144,17 @@ class Agent:
         check_policy(study.statement, policy, self.ledger)
         check_allowed(study, policy, self.pinned)
         programs_of(study.statement.experiment.arms)
+        if study.statement.population != NOBODY:
+            check_apart(self.home)
+
+    def _check_not_wiped(self, study_sha256: str) -> None:
+        if is_destroyed(self.connection, study_sha256) and not self.ledger.charged(study_sha256):
+            raise PolicyRefusalError(
+                "study",
+                got="one whose key was destroyed here",
+                expected="one that can still be measured",
+                do="count this site as lost to it",
+            )
 
     def _bound_index(self, verdict: Verdict) -> str:
         return self.snapshot.digest() if verdict is Verdict.APPROVED else ""
@@ -154,6 +168,7 @@ class Agent:
             if study.statement.opens_at <= now <= study.statement.closes_at
             and self.consent.verdict(study.sha256) is Verdict.APPROVED
             and not self.ledger.charged(study.sha256)
+            and not is_destroyed(self.connection, study.sha256)
             and not self.constants.missing(study.statement)
         )
 
@@ -169,9 +184,8 @@ class Agent:
         LedgerError
             This ledger lacks the head: the receipt is kept, and nothing is released from now on.
         """
-        receipt = open_envelope(
-            envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR
-        ).statement
+        opened = open_envelope(envelope, Receipt, self.pinned.ring, role=KeyRole.COORDINATOR)
+        receipt = opened.statement
         receipt.check_audience(self.config.name)
         if receipt.site != self.config.name:
             raise WrongAudienceError(
@@ -186,6 +200,7 @@ class Agent:
             ).fetchone()
             if known and (known[0] == envelope or self._says_the_same(known[0], receipt)):
                 return
+            refuse_ended(opened, datetime.now(UTC))
             (latest,) = self.connection.execute(
                 "SELECT COALESCE(MAX(counter), 0) FROM receipt"
             ).fetchone()
@@ -220,12 +235,54 @@ class Agent:
         for study in self.studies.every():
             if not self.ledger.charged(study.sha256):
                 continue
-            outcomes = Outcomes(self.connection, self.site_key, study.sha256)
-            if outcomes.known():
-                outcomes.erase()
+            if not is_destroyed(self.connection, study.sha256):
+                erase(self.connection, study.sha256)
             stored = self.ledger.stored(study.sha256)
             if stored is not None:
                 self.outbox.add("release", study.sha256, stored)
+
+    def wipe(self, word: str, role: str, caller: Caller | None = None) -> str:
+        """Destroy a study's key: what was evaluated is gone, and is never evaluated again.
+
+        Returns the study's sha256. Its rounds are answered `lost`, as for a release that was lost.
+
+        Raises
+        ------
+        PolicyRefusalError
+            Not a role's, or not this caller's.
+        """
+        check_role(self.policy, role, caller or Caller.of_this_process())
+        study = self.studies.find(word)
+        erase(self.connection, study.sha256)
+        self.journal.write(Event.WIPED, study.sha256)
+        return study.sha256
+
+    def retire(self) -> None:
+        """Destroy the keys of studies that closed without a release: dates alone decide."""
+        unreleased = [
+            sha256 for sha256 in alive(self.connection) if not self.ledger.charged(sha256)
+        ]
+        if not unreleased:
+            return
+        now = datetime.now(UTC)
+        for study in self.studies.every():
+            if study.sha256 in unreleased and now > study.statement.closes_at:
+                erase(self.connection, study.sha256)
+                self.journal.write(Event.WIPED, study.sha256)
+
+    def follow(self, envelope: bytes) -> bool:
+        """Take a change of the coordinator's keys or roots; see `following`.
+
+        Returns whether it was new.
+        """
+        before = self.pinned
+        after = follow(before, envelope)
+        if after == before:
+            return False
+        after.save(self.home.coordinator_file)
+        is_root = after.keys == before.keys
+        self.journal.write(Event.ROOT_FOLLOWED if is_root else Event.KEY_FOLLOWED)
+        return True
 
     def check_receipts(self) -> None:
         """Raise LedgerError if the ledger lacks a head that the coordinator has signed for."""

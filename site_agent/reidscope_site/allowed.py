@@ -18,7 +18,8 @@ def check_allowed(study: Opened[Study], policy: Policy, pinned: PinnedCoordinato
 
     Everything compared is public or typed by a person: the refusal tells nothing about the data.
     """
-    asked_by = {pinned.ca_sha256, study.signer.public}
+    # What a listed root or key led to by a signature is what was listed.
+    asked_by = {pinned.ca_sha256, study.signer.public, *pinned.lineage}
     if policy.coordinators and not asked_by & set(policy.coordinators):
         raise _left_out(
             "coordinator",

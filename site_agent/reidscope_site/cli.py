@@ -24,6 +24,7 @@ from reidscope_site.cli_consent import (
     status_command,
     stop_command,
     watch_for_stop,
+    wipe_command,
 )
 from reidscope_site.cli_keys import keys_app
 from reidscope_site.cli_options import DEFAULT_HOME, AsJson, HomeOption, StudyArgument
@@ -51,6 +52,7 @@ app.command("decline")(decline_command)
 app.command("stop")(stop_command)
 app.command("resume")(resume_command)
 app.command("status")(status_command)
+app.command("wipe")(wipe_command)
 app.add_typer(keys_app, name="keys")
 
 

@@ -121,6 +121,12 @@ def resume_command(home: HomeOption = DEFAULT_HOME, role: Role = _DPO) -> None:
     say("no longer stopped; a running agent goes on by itself")
 
 
+def wipe_command(study: StudyArgument, home: HomeOption = DEFAULT_HOME, role: Role = _DPO) -> None:
+    """Destroy a study's key: what was evaluated is unreadable, and never evaluated again."""
+    ask(home, "wipe", {"study": study, "role": role})
+    say(f"{study}: its key is destroyed; where nothing was released, this site is lost to it")
+
+
 def status_command(home: HomeOption = DEFAULT_HOME, *, as_json: AsJson = False) -> None:
     """Show how the agent stands: studies, epsilon, hours, disk, versions."""
     said = ask(home, "status", {})

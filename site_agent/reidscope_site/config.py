@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,8 +307,25 @@ class Home:
 
     @property
     def keys(self) -> Path:
-        """Folder of keys, or a link to one in memory."""
-        return self.root / "keys"
+        """Folder of keys, or a link to one elsewhere; systemd's credentials where it has none."""
+        own = self.root / "keys"
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        if credentials and not own.is_symlink() and not own.exists():
+            given = Path(credentials)
+            if (given / "site.key").exists():
+                return given
+        return own
+
+    @property
+    def renewed_certificate(self) -> Path:
+        """`transport.crt` of the home itself: public, and written where keys may be read-only."""
+        return self.root / "transport.crt"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate that this site shows: the renewed one, else the one of enrolment."""
+        renewed = self.renewed_certificate
+        return renewed if renewed.exists() else self.key("transport.crt")
 
     def key(self, name: str) -> Path:
         """Path of one key file."""

@@ -30,6 +30,7 @@ from reidscope_site.ledger import Ledger
 from reidscope_site.roles import Caller, Voice, check_role
 from reidscope_site.ssh_signatures import DecisionText, check_signature
 from reidscope_site.store import transaction
+from reidscope_site.study_key import is_destroyed
 
 
 class Consent:
@@ -159,6 +160,10 @@ class Consent:
         if verdict is Verdict.APPROVED and (last is None or last[1:4] != bound):
             # Outcomes under another package, policy or index are not what this yes is about.
             self._connection.execute("DELETE FROM outcome WHERE study_sha256 = ?", (study.sha256,))
+            self._connection.execute(
+                "DELETE FROM study_key WHERE study_sha256 = ? AND destroyed_at IS NULL",
+                (study.sha256,),
+            )
         self._connection.execute("DELETE FROM voice WHERE study_sha256 = ?", (study.sha256,))
         self._connection.execute(
             "INSERT INTO decision (study_sha256, verdict, package_sha256, policy_sha256,"
@@ -246,7 +251,8 @@ class Consent:
         row = self._connection.execute(
             "SELECT 1 FROM outcome WHERE study_sha256 = ? LIMIT 1", (study_sha256,)
         ).fetchone()
-        return row is not None or Ledger(self._connection).charged(study_sha256)
+        wiped = is_destroyed(self._connection, study_sha256)
+        return row is not None or wiped or Ledger(self._connection).charged(study_sha256)
 
 
 def _signer(policy: Policy, text: DecisionText, signature: str) -> str:

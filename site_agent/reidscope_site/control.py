@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from reidscope_protocols.errors import ConstantMismatchError, NotEnrolledError, NotReadyError
 from reidscope_protocols.keys import read_private_file
 from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
 from reidscope_protocols.study import Constant
+from reidscope_protocols.versions import Versions
 from reidscope_site.config import Home
 from reidscope_site.grpc_errors import translated
 from reidscope_site.pinned import PinnedCoordinator
@@ -27,6 +29,44 @@ class Control:
     def __init__(self, channel: grpc.Channel, sent: Sent | None = None) -> None:
         self._sent = sent
         self._stub = reidscope_pb2_grpc.ControlStub(channel)
+
+    def hello(self, own: Versions) -> tuple[Versions, bool]:
+        """Say which versions run here; return the coordinator's, and whether it accepts ours."""
+        call = reidscope_pb2.Versions(
+            reidscope=own.reidscope,
+            protocol_major=own.protocol[0],
+            protocol_minor=own.protocol[1],
+            flower=own.flower,
+        )
+        if self._sent is not None:
+            self._sent.keep("versions", call.SerializeToString())
+        with translated("versions"):
+            reply = self._stub.Hello(call, timeout=_CALL_SECONDS)
+        theirs = Versions(
+            reidscope=reply.own.reidscope,
+            protocol=(reply.own.protocol_major, reply.own.protocol_minor),
+            flower=reply.own.flower,
+        )
+        known = not len(UnknownFieldSet(reply)) and not len(UnknownFieldSet(reply.own))
+        return theirs, reply.accepted and known
+
+    def changes(self) -> tuple[bytes, ...]:
+        """Fetch every change of the coordinator's keys and roots, oldest first."""
+        with translated("changes"):
+            reply = self._stub.Changes(reidscope_pb2.Everything(), timeout=_CALL_SECONDS)
+        return tuple(reply.dsse)
+
+    def rotate(self, envelope: bytes) -> bytes:
+        """Hand a change of this site's keys over; return the grant."""
+        with translated("key change"):
+            reply = self._stub.Rotate(reidscope_pb2.Envelope(dsse=envelope), timeout=_CALL_SECONDS)
+        return bytes(reply.dsse)
+
+    def renew(self, envelope: bytes) -> bytes:
+        """Ask for another certificate; return the grant."""
+        with translated("certificate"):
+            reply = self._stub.Renew(reidscope_pb2.Envelope(dsse=envelope), timeout=_CALL_SECONDS)
+        return bytes(reply.dsse)
 
     def studies(self) -> tuple[bytes, ...]:
         """Fetch the envelopes of every study that is open to this site."""
@@ -92,7 +132,7 @@ def control(home: Home, pinned: PinnedCoordinator, sent: Sent | None = None) -> 
     NotEnrolledError
         The site holds no certificate.
     """
-    if not home.key("transport.crt").exists():
+    if not home.certificate.exists():
         raise NotEnrolledError(
             "certificate",
             got="none in this home",
@@ -100,9 +140,9 @@ def control(home: Home, pinned: PinnedCoordinator, sent: Sent | None = None) -> 
             do="run `reidscope-site enroll`",
         )
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=pinned.ca_pem.encode(),
+        root_certificates=pinned.roots_pem.encode(),
         private_key=read_private_file(home.key("transport.pem"), what="transport key"),
-        certificate_chain=home.key("transport.crt").read_bytes(),
+        certificate_chain=home.certificate.read_bytes(),
     )
     address = pinned.addresses.control
     options = [

@@ -9,24 +9,39 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
+from cryptography import x509
+
 from reidscope_deid.keys import load_key
-from reidscope_protocols.errors import ConfigError, ReidscopeError, UnsupportedError
+from reidscope_protocols.errors import (
+    ConfigError,
+    PolicyRefusalError,
+    ReidscopeError,
+    UnsupportedError,
+)
 from reidscope_protocols.keys import StatementKey, read_private_file
+from reidscope_protocols.vocabulary import KeyRole
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
+from reidscope_site.control import control
+from reidscope_site.enrol import transport_key
 from reidscope_site.face.external.program import programs_of
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.installed import template_bytes
+from reidscope_site.key_source import check_apart
 from reidscope_site.reach import check_clock, check_port
+from reidscope_site.sent import Sent
+from reidscope_site.upkeep import agree
 
 _T = TypeVar("_T")
 _OTHERS = 0o077
 _ROOM_BYTES = 1 << 30
+_LEAST_LEFT = timedelta(days=14)
 _PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([0-9.]+)\.\*")
 
 
@@ -62,13 +77,19 @@ def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
         "ledger's witness on another volume": lambda: _check_witness(home),
         "ledger chain": lambda: _opened(home, lambda agent: agent.ledger.check()),
         "pinned coordinator": lambda: _opened(home, lambda agent: agent.pinned),
+        "pinned coordinator's keys": lambda: _check_coordinators_keys(home),
+        **(
+            {"transport certificate": lambda: _check_certificate(home)}
+            if home.certificate.exists()
+            else {}
+        ),
         "index": lambda: _opened(home, lambda agent: agent.snapshot.digest()),
         "not stopped by hand": home.check_not_held,
         "policy's accounts and programs": lambda: _check_people(home),
         "opt-outs": lambda: _check_opt_outs(home),
         "room on the disk": lambda: _check_room(home),
         "installed versions": _check_versions,
-        **({} if offline or not home.key("transport.crt").exists() else _reached(home)),
+        **({} if offline or not home.certificate.exists() else _reached(home)),
         "installed models": installed_model_bytes,
         "installed average head": template_bytes,
         "external defacers of the policy": lambda: programs_of(home.policy().arms),
@@ -86,11 +107,12 @@ def _reached(home: Home) -> dict[str, Callable[[], object]]:
     def look(port: str, check: Callable[..., None]) -> None:
         pinned = _opened(home, lambda agent: agent.pinned)
         address = getattr(pinned.addresses, port)
-        certificate, key = home.key("transport.crt"), home.key("transport.pem")
-        check(address, ca_pem=pinned.ca_pem, certificate=certificate, key=key)
+        certificate, key = home.certificate, home.key("transport.pem")
+        check(address, ca_pem=pinned.roots_pem, certificate=certificate, key=key)
 
     return {
         "coordinator's control port": partial(look, "control", check_port),
+        "versions, agreed with the coordinator": lambda: _check_agreed(home),
         "coordinator's fleet port": partial(look, "fleet", check_port),
         "clock, against the coordinator's": partial(look, "fleet", check_clock),
     }
@@ -167,14 +189,52 @@ def _check_versions() -> None:
 
 
 def _check_keys(home: Home) -> None:
-    """Raise ConfigError where whoever copies the home's volume has its keys."""
-    if home.keys.exists() and home.keys.stat().st_dev == home.root.stat().st_dev:
+    """Raise ConfigError where whoever copies the home's or the data's volume has its keys."""
+    try:
+        check_apart(home)
+    except PolicyRefusalError as error:
+        said = error.problem
+        raise ConfigError(said.what, got=said.got, expected=said.expected, do=said.do) from None
+
+
+def _check_certificate(home: Home) -> None:
+    """Raise ConfigError where the certificate does not fit the key, or ends soon."""
+    certificate = x509.load_pem_x509_certificate(home.certificate.read_bytes())
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    fits = certificate.public_key() == transport_key(home).public_key()
+    if not fits or left < _LEAST_LEFT:
         raise ConfigError(
-            "keys",
-            got="key files on the volume of the data",
-            expected="keys in memory or on a volume of their own, outside of demonstrations",
-            do="reidscope-site keys lock, or make HOME/keys a link to a mounted secret",
+            "transport certificate",
+            got=f"one that ends in {left.days} days" if fits else "one for another key",
+            expected=f"this key's, for {_LEAST_LEFT.days} days at least",
+            do="let the agent reach the coordinator, which renews it; or keys rotate",
         )
+
+
+def _check_coordinators_keys(home: Home) -> None:
+    """Raise ConfigError where the pin holds no key of a voice that still may speak."""
+    pinned = _opened(home, lambda agent: agent.pinned)
+    now = datetime.now(UTC)
+    for role in (KeyRole.STUDY, KeyRole.COORDINATOR):
+        ends = [
+            record.not_after
+            for record in pinned.keys
+            if record.role is role and record.ended_at is None
+        ]
+        if not ends or max(ends) - now < _LEAST_LEFT:
+            raise ConfigError(
+                f"pinned {role} key",
+                got="one that has ended, or is about to",
+                expected=f"one that holds for {_LEAST_LEFT.days} days at least",
+                do="ask the coordinator to rotate it: reidscope-server keys rotate",
+            )
+
+
+def _check_agreed(home: Home) -> None:
+    pinned = _opened(home, lambda agent: agent.pinned)
+    sent = Sent(home.sent, days=home.config().sent_days)
+    with control(home, pinned, sent) as channel:
+        agree(channel)
 
 
 def _check_witness(home: Home) -> None:

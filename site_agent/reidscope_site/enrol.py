@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -31,7 +31,7 @@ from reidscope_protocols.errors import (
     UnreachableError,
     WrongAudienceError,
 )
-from reidscope_protocols.keys import StatementKey, read_private_file
+from reidscope_protocols.keys import KeyRing, StatementKey, read_private_file
 from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
 from reidscope_protocols.statements import COORDINATOR
 from reidscope_protocols.vocabulary import KeyRole
@@ -69,7 +69,7 @@ def make_keys(home: Home) -> None:
 def request(home: Home, invitation: Invitation) -> bytes:
     """Sign an EnrolmentRequest around a certificate request: both keys are proved."""
     site = home.config().name
-    if home.key("transport.crt").exists():
+    if home.certificate.exists():
         raise TokenRefusedError(
             "enrolment",
             got="a home that is enrolled: its token was used",
@@ -83,14 +83,20 @@ def request(home: Home, invitation: Invitation) -> bytes:
             expected=f"one for {site}",
             do="ask the coordinator for this site's own invitation",
         )
-    transport = serialization.load_pem_private_key(
-        read_private_file(home.key("transport.pem"), what="transport key"), None
-    )
-    # Safety: written by `make_keys` as a P-256 key; anything else fails in the next line.
-    assert isinstance(transport, ec.EllipticCurvePrivateKey)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    signed = csr.sign(transport, hashes.SHA256())
+    return signed_request(home, transport_key(home), root_pem=invitation.ca_pem)[0]
+
+
+def signed_request(
+    home: Home, transport: ec.EllipticCurvePrivateKey, *, root_pem: str
+) -> tuple[bytes, str]:
+    """Sign a request for a certificate around a transport key; returns it and its nonce.
+
+    Parameters
+    ----------
+    root_pem : str
+        The last of the coordinator's roots that this site knows: the certificate is to be its.
+    """
+    site = home.config().name
     key = StatementKey.load(home.key("statement.pem"))
     now = datetime.now(UTC)
     statement = EnrolmentRequest(
@@ -98,12 +104,42 @@ def request(home: Home, invitation: Invitation) -> bytes:
         issued_at=now,
         not_after=now + timedelta(hours=_REQUEST_HOURS),
         site=site,
-        csr_pem=signed.public_bytes(serialization.Encoding.PEM).decode(),
+        csr_pem=certificate_request(transport, site),
         statement_key=key.public,
-        ca_sha256=invitation.ca_sha256,
+        ca_sha256=certificate_sha256(root_pem),
         nonce=secrets.token_hex(16),
     )
-    return sign(statement, key)
+    return sign(statement, key), statement.nonce
+
+
+def certificate_request(transport: ec.EllipticCurvePrivateKey, site: str) -> str:
+    """Return a PEM request around a transport key, signed by it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return csr.sign(transport, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def transport_key(home: Home, name: str = "transport.pem") -> ec.EllipticCurvePrivateKey:
+    """Read the site's P-256 key.
+
+    Raises
+    ------
+    ConfigError
+        No such key, or another file.
+    """
+    pem = read_private_file(home.key(name), what="transport key")
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(
+            "transport key",
+            got="a file that is no P-256 private key",
+            expected="an unencrypted PEM key",
+            do="restore the file",
+        )
+    return key
 
 
 def ask(invitation: Invitation, request_envelope: bytes) -> bytes:
@@ -145,27 +181,61 @@ def install(home: Home, invitation: Invitation, grant_envelope: bytes) -> None:
         The certificate is not for this site's transport key.
     """
     pinned = PinnedCoordinator.from_invitation(invitation)
-    opened = open_envelope(grant_envelope, EnrolmentGrant, pinned.ring, role=KeyRole.COORDINATOR)
-    grant = opened.statement
+    pem = granted_certificate(
+        grant_envelope,
+        ring=pinned.ring,
+        site=home.config().name,
+        own=transport_key(home).public_key(),
+        roots=(invitation.ca_pem,),
+    )
+    write_durably(home.key("transport.crt"), pem.encode())
+    pinned.save(home.coordinator_file)
+
+
+def granted_certificate(
+    grant_envelope: bytes,
+    *,
+    ring: KeyRing,
+    site: str,
+    own: ec.EllipticCurvePublicKey,
+    roots: tuple[str, ...],
+    nonce: str = "",
+) -> str:
+    """Check a grant; return its certificate as PEM.
+
+    Parameters
+    ----------
+    own : EllipticCurvePublicKey
+        The key that the certificate must be for.
+    roots : tuple of str
+        PEM of the roots that may have signed it.
+    nonce : str
+        Of the request that it answers; empty for any.
+
+    Raises
+    ------
+    BadSignatureError
+        Not signed by the pinned coordinator.
+    MalformedError
+        Another key's, name's, root's or request's.
+    """
+    grant = open_envelope(grant_envelope, EnrolmentGrant, ring, role=KeyRole.COORDINATOR).statement
     grant.check_time(datetime.now(UTC))
-    site = home.config().name
     grant.check_audience(site)
     certificate_sha256(grant.certificate_pem)  # refuses what is no certificate
     certificate = x509.load_pem_x509_certificate(grant.certificate_pem.encode())
-    own = serialization.load_pem_private_key(
-        read_private_file(home.key("transport.pem"), what="transport key"), None
-    ).public_key()
-    authority = x509.load_pem_x509_certificate(invitation.ca_pem.encode())
-    fits = certificate.public_key() == own and _issued_by(certificate, authority)
-    if not fits or grant.site != site:
+    issued = any(
+        _issued_by(certificate, x509.load_pem_x509_certificate(root.encode())) for root in roots
+    )
+    fits = certificate.public_key() == own and issued
+    if not fits or grant.site != site or (nonce and grant.nonce != nonce):
         raise MalformedError(
             "grant",
-            got="a certificate for another key, name or CA",
+            got="a certificate for another key, name, CA or request",
             expected="one for this site's transport key by the pinned CA",
-            do="ask for a new invitation",
+            do="ask for it again; for a new site, with a new invitation",
         )
-    write_durably(home.key("transport.crt"), grant.certificate_pem.encode())
-    pinned.save(home.coordinator_file)
+    return grant.certificate_pem
 
 
 def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -76,7 +76,7 @@ class FleetDoor:
     address : str
         `host:port`.
     ca_pem : str
-        The pinned CA, the only root.
+        The pinned CA, the only root; two of them while one follows the other.
     certificate_file, key_file : str
         PEM files of the transport key (P-256), which is the Flower node's key as well.
     """
@@ -88,7 +88,7 @@ class FleetDoor:
 
 
 def answer_rounds(
-    door: FleetDoor,
+    door: FleetDoor | Callable[[], FleetDoor],
     answer: Answer,
     *,
     stop: threading.Event,
@@ -98,8 +98,9 @@ def answer_rounds(
 
     Parameters
     ----------
-    door : FleetDoor
-        The pinned fleet port.
+    door : FleetDoor, or callable that returns one
+        The pinned fleet port; a callable is asked before each connection, for keys follow one
+        another, and may raise where there is to be none now.
     answer : callable
         Called with the study's sha256 of each query; never raises.
     trouble : callable
@@ -111,8 +112,9 @@ def answer_rounds(
     """
     while not stop.is_set():
         try:
-            with _client(door) as client:
-                _serve(client, door, answer, stop=stop, trouble=trouble)
+            now = door if isinstance(door, FleetDoor) else door()
+            with _client(now) as client:
+                _serve(client, now, answer, stop=stop, trouble=trouble)
         except Exception:  # noqa: BLE001  # whatever a message of Flower's made fail, the next one is answered
             # Refused, cut or restarted: the coordinator asks again, the answer is stored.
             trouble(True)

@@ -13,6 +13,7 @@ from reidscope_protocols.errors import (
     TokenRefusedError,
     TransportError,
     UnreachableError,
+    UnsupportedError,
 )
 
 
@@ -53,6 +54,13 @@ def translated(what: str) -> Iterator[None]:
             got="a refusal by the coordinator",
             expected="a statement that it admits",
             do="ask the coordinator what it holds against it",
+        )
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        raise UnsupportedError(
+            what,
+            got="a coordinator that does not know this call",
+            expected="one of a version that was tested with this site's",
+            do="install versions on both sides that were tested together",
         )
     raise TransportError(
         what, got=f"gRPC status {code.name}", expected="OK", do="tell the coordinator"

@@ -14,6 +14,7 @@ from reidscope_protocols.vocabulary import Sha256, Verdict
 from reidscope_site.agent import Agent
 from reidscope_site.allowed import is_open
 from reidscope_site.journal import Event
+from reidscope_site.study_key import is_destroyed
 
 RELEASE = b"R"
 WORD = b"N"
@@ -65,6 +66,8 @@ def _word(agent: Agent, study_sha256: str, *, held: bool) -> Word:
         # LOST is final for the coordinator: not while the release may be just being signed.
         young = agent.ledger.in_hand(study_sha256, datetime.now(UTC))
         return Word.WORKING if held or young else Word.LOST
+    if is_destroyed(agent.connection, study_sha256):
+        return Word.WORKING if held else Word.LOST
     verdict = agent.consent.verdict(study_sha256)
     if verdict is None:
         return Word.UNDECIDED

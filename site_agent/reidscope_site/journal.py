@@ -36,6 +36,11 @@ class Event(StrEnum):
     STOPPED = "agent stopped"
     HELD = "everything refused"
     RESUMED = "refusals ended"
+    WIPED = "study key destroyed"
+    KEYS_ROTATED = "own keys changed"
+    RENEWED = "own certificate renewed"
+    KEY_FOLLOWED = "key of the coordinator changed"
+    ROOT_FOLLOWED = "root of the coordinator changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Keys at rest: sealed under a passphrase in one file, unpacked into memory while the agent runs.
 
-scrypt (2^17, 8, 1: 128 MiB) makes the key, AES-256-GCM seals. HOME/keys is a folder, or, once
+scrypt (2^17, 8, 1: 128 MiB) makes the key, AES-256-GCM seals each value under its own name, so that
+none can stand in another's place. HOME/keys is a folder, or, once
 unlocked, a link to a folder of a memory file system, which a restart empties. Sites with systemd
 credentials or mounted secrets make the same link by hand.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,21 +20,36 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Base64Bytes, Field, ValidationError
 
-from reidscope_protocols.durable import sync_folder, write_durably
+from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import ConfigError, InvariantError
 from reidscope_protocols.statements import Parsed
 from reidscope_site.config import Home
+from reidscope_site.key_source import IN_MEMORY, PRIVATE, link, remove_own
+from reidscope_site.rotation import NEXT
 from reidscope_site.store import file_system_of
 
-_NAMES = ("site.key", "statement.pem", "transport.pem", "transport.crt")
-_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+_NAMES = (*PRIVATE, "transport.crt", *NEXT)
 _SHORTEST = 12  # characters
 _SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
-_SCHEMA: Final = "reidscope.locked-keys/1"
+_SCHEMA: Final = "reidscope.locked-keys/2"
+_FIRST_SCHEMA: Final = "reidscope.locked-keys/1"
+
+
+class _Value(Parsed):
+    nonce: Base64Bytes
+    sealed: Base64Bytes
 
 
 class _Sealed(Parsed):
-    schema_: Literal["reidscope.locked-keys/1"] = Field(_SCHEMA, alias="schema")
+    schema_: Literal["reidscope.locked-keys/2"] = Field(_SCHEMA, alias="schema")
+    salt: Base64Bytes
+    values: dict[str, _Value] = Field(max_length=len(_NAMES))
+
+
+class _FirstSealed(Parsed):
+    """All values as one, as the first version wrote it."""
+
+    schema_: Literal["reidscope.locked-keys/1"] = Field(_FIRST_SCHEMA, alias="schema")
     salt: Base64Bytes
     nonce: Base64Bytes
     sealed: Base64Bytes
@@ -57,7 +72,7 @@ def lock(home: Home, file: Path, passphrase: str) -> None:
         )
     folder = home.key("")
     held = {name: (folder / name).read_bytes() for name in _NAMES if (folder / name).exists()}
-    if not {"site.key", "statement.pem", "transport.pem"} <= held.keys():
+    if not set(PRIVATE) <= held.keys():
         raise ConfigError(
             "keys", got="none to be sealed", expected="a home with its keys", do="unlock it first"
         )
@@ -66,11 +81,12 @@ def lock(home: Home, file: Path, passphrase: str) -> None:
     if _opened(file.read_bytes(), passphrase) != held:
         # What cannot be opened again must not cost the site its keys.
         raise InvariantError("keys", got="another content", expected="what was sealed", do="retry")
-    if not home.keys.is_symlink():
-        for name in held:
-            (folder / name).unlink()
-        home.keys.rmdir()
-        sync_folder(home.root)
+    remove_own(home)
+
+
+def check_opens(file: Path, passphrase: str) -> None:
+    """Raise ConfigError unless the passphrase opens the sealed file."""
+    _opened(file.read_bytes(), passphrase)
 
 
 def unlock(home: Home, file: Path, passphrase: str, into: Path) -> None:
@@ -82,7 +98,7 @@ def unlock(home: Home, file: Path, passphrase: str, into: Path) -> None:
         Another passphrase, an altered file, a folder on a disk, or a home that has its keys.
     """
     into.mkdir(mode=0o700, exist_ok=True)
-    if file_system_of(into) not in _IN_MEMORY or into.stat().st_mode & 0o077:
+    if file_system_of(into) not in IN_MEMORY or into.stat().st_mode & 0o077:
         raise ConfigError(
             "keys",
             got="a folder that is on a disk, or open to others",
@@ -96,35 +112,56 @@ def unlock(home: Home, file: Path, passphrase: str, into: Path) -> None:
         )  # fmt: skip
     for name, content in _opened(file.read_bytes(), passphrase).items():
         write_durably(into / name, content)
-    beside = home.root / f".keys.{secrets.token_hex(4)}"
-    beside.symlink_to(into.resolve())
-    os.replace(beside, home.keys)  # noqa: PTH105  # Path.replace would do the same
-    sync_folder(home.root)
+    link(home, into)
 
 
 def _sealed(held: Mapping[str, bytes], passphrase: str) -> bytes:
-    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
-    plain = json.dumps({name: base64.b64encode(each).decode() for name, each in held.items()})
-    sealed = AESGCM(_stretched(passphrase, salt)).encrypt(nonce, plain.encode(), _SCHEMA.encode())
-    said = {"salt": salt, "nonce": nonce, "sealed": sealed}
-    text = {name: base64.b64encode(each).decode() for name, each in said.items()}
-    return json.dumps({"schema": _SCHEMA, **text}).encode()
+    salt = secrets.token_bytes(_SALT_BYTES)
+    key = AESGCM(_stretched(passphrase, salt))
+    values = {}
+    for name, content in held.items():
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = key.encrypt(nonce, content, _bound_to(name))
+        values[name] = {"nonce": _text(nonce), "sealed": _text(sealed)}
+    return json.dumps({"schema": _SCHEMA, "salt": _text(salt), "values": values}).encode()
 
 
 def _opened(content: bytes, passphrase: str) -> dict[str, bytes]:
     try:
+        if json.loads(content).get("schema") == _FIRST_SCHEMA:
+            return _opened_first(content, passphrase)
         said = _Sealed.model_validate_json(content)
         key = AESGCM(_stretched(passphrase, said.salt))
-        plain = json.loads(key.decrypt(said.nonce, said.sealed, _SCHEMA.encode()))
-    except (ValidationError, InvalidTag, ValueError):
+        held = {
+            name: key.decrypt(each.nonce, each.sealed, _bound_to(name))
+            for name, each in said.values.items()
+        }
+        if not set(PRIVATE) <= held.keys() <= set(_NAMES):
+            raise ValueError  # noqa: TRY301  # a file that was cut: told below, as the others
+    except (ValidationError, InvalidTag, ValueError, AttributeError):
         raise ConfigError(
             "locked keys",
             got="a file that this passphrase does not open",
             expected="the file of `keys lock` and its passphrase",
             do="type it again, or restore the file",
         ) from None
-    # Safety: sealed by `_sealed` under the passphrase: nobody else chose the names.
+    return held
+
+
+def _opened_first(content: bytes, passphrase: str) -> dict[str, bytes]:
+    said = _FirstSealed.model_validate_json(content)
+    key = AESGCM(_stretched(passphrase, said.salt))
+    plain = json.loads(key.decrypt(said.nonce, said.sealed, _FIRST_SCHEMA.encode()))
+    # Safety: sealed by us under the passphrase: nobody else chose the names.
     return {name: base64.b64decode(plain[name]) for name in _NAMES if name in plain}
+
+
+def _bound_to(name: str) -> bytes:
+    return f"{_SCHEMA}|keys|{name}".encode()
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _stretched(passphrase: str, salt: bytes) -> bytes:

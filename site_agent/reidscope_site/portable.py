@@ -1,6 +1,7 @@
 """Everything as files: for air-gapped sites, and whenever the wire is not to be had.
 
-export: decisions and releases, each as NAME.dsse.json     import: studies, receipts, constants
+export: decisions and releases, each as NAME.dsse.json     import: studies, receipts, constants,
+                                                          changes of the coordinator's keys
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from reidscope_protocols.errors import ConstantMismatchError, InputError, Malfor
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Study
 from reidscope_site.agent import Agent
+from reidscope_site.following import CHANGES
 from reidscope_site.journal import Event
 
 _PUBLIC = 0o644
@@ -88,6 +90,8 @@ def import_file(agent: Agent, path: Path) -> Imported:
         agent.take_receipt(content)
         return Imported(kind="receipt", sha256=hashlib.sha256(content).hexdigest())
     sha256 = hashlib.sha256(content).hexdigest()
+    if kind in CHANGES:
+        return Imported(kind="change" if agent.follow(content) else "known change", sha256=sha256)
     for study in agent.studies.every():
         for constant in study.statement.constants:
             if constant.sha256 == sha256:

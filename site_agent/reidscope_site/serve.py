@@ -41,12 +41,14 @@ from reidscope_site.measuring import measure
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
 from reidscope_site.socket_roles import door, serve_people
+from reidscope_site.upkeep import agree, keep_up
 from reidscope_site.verbs import carry_out
 from reidscope_site.worker import empty
 
 _TICK_SECONDS = 0.2
 _SYNC_SECONDS = 2.0
 _REMIND_SECONDS = 60.0
+_FOLLOW_SECONDS = 10.0
 _CLAIM_SECONDS = 10.0
 _DISK_SECONDS = 30.0
 _DISK = "the disk is full or fails; make room, and it goes on"
@@ -77,6 +79,8 @@ class Loop:
     _failed: set[str] = field(default_factory=set)
     _cut: dict[str, bool] = field(default_factory=dict)
     _remind_at: float = 0.0
+    _follow_at: float = 0.0
+    _agreed: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, handler: Callable[[Agent], Handler]) -> None:
         """Serve until stopped.
@@ -112,12 +116,6 @@ class Loop:
         agent.journal.write(Event.SERVING)
         self._log = Log(self.home.log, echo=self.echo)
         self._note(LogEvent.STARTED)
-        fleet = FleetDoor(
-            address=agent.pinned.addresses.fleet,
-            ca_pem=agent.pinned.ca_pem,
-            certificate_file=str(self.home.key("transport.crt")),
-            key_file=str(self.home.key("transport.pem")),
-        )
         work = handler(agent)
         people: threading.Thread | None = None
         held = ExitStack()
@@ -132,7 +130,7 @@ class Loop:
                 if self.home.hold_file.exists():
                     self._rest(desk, work)
                 else:
-                    self._be_at_work(agent, desk, work, fleet)
+                    self._be_at_work(agent, desk, work)
         finally:
             self.stop.set()
             if people is not None:
@@ -151,11 +149,11 @@ class Loop:
         while self.home.hold_file.exists() and not self.stop.wait(_TICK_SECONDS):
             desk.serve_waiting(work)
 
-    def _be_at_work(self, agent: Agent, desk: Desk, work: Handler, fleet: FleetDoor) -> None:
+    def _be_at_work(self, agent: Agent, desk: Desk, work: Handler) -> None:
         """Exchange, measure and answer until stopped or held."""
         self._halt = threading.Event()
         threads = [
-            threading.Thread(target=self._answer, args=(fleet,), name="flower", daemon=True),
+            threading.Thread(target=self._answer, name="flower", daemon=True),
             threading.Thread(target=self._run_approved, name="run", daemon=True),
         ]
         for thread in threads:
@@ -196,12 +194,15 @@ class Loop:
         """Exchange decisions, studies, constants and receipts; a cut line is tried again later."""
         try:
             with control(self.home, agent.pinned, agent.sent) as channel:
+                self._keep_up(agent, channel)
                 again = time.monotonic() >= self._remind_at
                 exchange(agent, channel, self.say, self._once, again=again)
                 if again:
                     self._remind_at = time.monotonic() + _REMIND_SECONDS
         except TransportError as error:
             self._cut_line("control", str(error))
+            # The coordinator may come back as another version: it is greeted anew.
+            self._agreed.clear()
         except ReidscopeError as error:
             # A bad study or receipt is this site's own refusal: said here, and nobody else is told.
             self._once(f"refused: {error}", error.exit_code)
@@ -215,6 +216,7 @@ class Loop:
         try:
             while not self._halt.wait(_TICK_SECONDS):
                 try:
+                    agent.retire()
                     ready = agent.ready_to_run()
                 except sqlite3.Error:
                     self._once(f"waiting: {_DISK}")
@@ -254,7 +256,10 @@ class Loop:
         finally:
             agent.close()
 
-    def _answer(self, door: FleetDoor) -> None:
+    def _answer(self) -> None:
+        while not self._agreed.wait(_TICK_SECONDS):
+            if self._halt.is_set():
+                return
         agent = Agent(self.home)
 
         def answer(study_sha256: str) -> bytes:
@@ -269,13 +274,37 @@ class Loop:
 
         try:
             answer_rounds(
-                door,
+                lambda: self._door(agent),
                 answer,
                 stop=self._halt,
                 trouble=lambda cut: self._cut_line("rounds", "no connection" if cut else ""),
             )
         finally:
             agent.close()
+
+    def _door(self, agent: Agent) -> FleetDoor:
+        """Return the fleet port, as the pin and the keys are now."""
+        if not self._agreed.is_set():
+            raise NotReadyError(
+                "rounds", got="no agreed versions", expected="a greeting first", do="wait"
+            )
+        pinned = agent.pinned
+        return FleetDoor(
+            address=pinned.addresses.fleet,
+            ca_pem=pinned.roots_pem,
+            certificate_file=str(self.home.certificate),
+            key_file=str(self.home.key("transport.pem")),
+        )
+
+    def _keep_up(self, agent: Agent, channel: Control) -> None:
+        """Agree on versions on a new line; follow the coordinator's keys now and then."""
+        if not self._agreed.is_set():
+            agree(channel)
+            self._agreed.set()
+            self._follow_at = 0.0
+        if time.monotonic() >= self._follow_at:
+            keep_up(agent, channel, self.say, self._once)
+            self._follow_at = time.monotonic() + _FOLLOW_SECONDS
 
     def _cut_line(self, which: str, trouble: str) -> None:
         if bool(trouble) != self._cut.get(which, False):

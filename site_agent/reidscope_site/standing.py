@@ -50,7 +50,7 @@ def standing(agent: Agent) -> dict[str, Any]:
         "version": package.version(),
         "package_sha256": package.sha256(),
         "policy_sha256": policy.sha256,
-        "enrolled": agent.home.key("transport.crt").exists(),
+        "enrolled": agent.home.certificate.exists(),
         "stopped_by_hand": agent.home.hold_file.exists(),
         "within_hours": is_open(policy),
         "studies": dict(Counter(said_of(agent, study) for study in studies)),

@@ -77,7 +77,12 @@ DELETE FROM person;
 ALTER TABLE person ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}'"""
 """A snapshot without people's attributes has no cohorts: `index` is asked for again."""
 
-_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES)
+_STUDY_KEY = """
+CREATE TABLE study_key (
+  study_sha256 TEXT PRIMARY KEY, wrapped BLOB, made_at TEXT NOT NULL, destroyed_at TEXT);
+DELETE FROM outcome"""
+"""Outcomes of before were sealed otherwise; a new package asks for a new approval anyway."""
+_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES, _STUDY_KEY)
 """Only ever longer: a step that was published is never changed."""
 
 

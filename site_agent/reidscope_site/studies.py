@@ -11,10 +11,11 @@ from reidscope_protocols.keys import KeyRing
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_site.config import Policy
+from reidscope_site.following import refuse_ended
 from reidscope_site.ledger import Ledger
 from reidscope_site.store import transaction
 
-_NOBODY = "synthetic people"
+NOBODY = "synthetic people"
 """The population of demonstrations: nobody can be harmed by an older ledger."""
 
 
@@ -36,6 +37,11 @@ class Studies:
         """
         study = open_envelope(envelope, Study, self._ring, role=KeyRole.STUDY)
         issued_within(study.statement, now=datetime.now(UTC), reader=self._site)
+        known = self._connection.execute(
+            "SELECT 1 FROM study WHERE sha256 = ?", (study.sha256,)
+        ).fetchone()
+        if not known:
+            refuse_ended(study, datetime.now(UTC))
         with transaction(self._connection):
             self._connection.execute(
                 "INSERT OR IGNORE INTO study VALUES (?, ?, ?)",
@@ -115,7 +121,7 @@ def check_policy(study: Study, policy: Policy, ledger: Ledger) -> None:
             expected=f"at least {study.minimum_declared_people}",
             do="decline: the study asks for larger sites",
         )
-    if study.population != _NOBODY and not ledger.is_witnessed:
+    if study.population != NOBODY and not ledger.is_witnessed:
         raise PolicyRefusalError(
             "the ledger",
             got="one without a witness",

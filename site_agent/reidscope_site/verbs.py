@@ -195,6 +195,10 @@ def _adopt(agent: Agent, arguments: Mapping[str, Any], *, caller: Caller) -> Ans
     return {"charged": str(agent.adopt(arguments["role"], caller))}
 
 
+def _wipe(agent: Agent, arguments: Mapping[str, Any], *, caller: Caller) -> Answer:
+    return {"sha256": agent.wipe(arguments["study"], arguments["role"], caller)}
+
+
 def _journal(agent: Agent, _: Mapping[str, Any]) -> Answer:
     return {
         "entries": [
@@ -236,9 +240,10 @@ _BY_CALLER: Mapping[str, Callable[..., Answer]] = {
     "decide": _decide,
     "resume": _resume,
     "adopt": _adopt,
+    "wipe": _wipe,
 }
 _FOR_PEOPLE = frozenset(
     {"studies", "show", "preview", "ledger", "journal", "status", "text"}
-    | {"decide", "adopt", "hold", "resume"}
+    | {"decide", "adopt", "hold", "resume", "wipe"}
 )
 """What an account with a role may ask of the running agent: nothing that names a file."""

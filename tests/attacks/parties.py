@@ -36,6 +36,7 @@ from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Constant, Study
+from reidscope_protocols.versions import Versions
 from reidscope_protocols.vocabulary import ConstantRole, DecisionReason, KeyRole, Verdict
 from reidscope_server.ca import make_keys
 from reidscope_server.config import ServerConfig, ServerHome
@@ -250,6 +251,7 @@ class SiteParty:
         coordinator = operator.coordinator()
         invitation = coordinator.sites.invite(name)
         grant = coordinator.sites.enrol(enrol.request(home, invitation), invitation.token)
+        coordinator.greetings.hear(name, Versions.of_this_process())
         coordinator.close()
         enrol.install(home, invitation, grant)
         return home
@@ -296,7 +298,8 @@ class SiteParty:
 
     def measure(self, study: Opened[Study]) -> bytes | None:
         """Measure as the agent does; everybody's outcome is sealed already, so nobody is read."""
-        self.evaluate(study)
+        if self.agent.ledger.stored(study.sha256) is None:
+            self.evaluate(study)
         return measure(self.agent, study)
 
     def answer(self, sha256: str) -> bytes:

@@ -28,6 +28,7 @@ from reidscope_protocols.statements import (
     ReleasedTable,
 )
 from reidscope_protocols.study import Study
+from reidscope_protocols.versions import Versions
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_server.ca import make_keys
 from reidscope_server.config import ServerConfig, ServerHome, write_new_home
@@ -88,6 +89,7 @@ class SiteParty:
     def enrol(self, coordinator: Coordinator) -> SiteParty:
         invitation = coordinator.sites.invite(self.name)
         grant = coordinator.sites.enrol(self.request(invitation), invitation.token)
+        coordinator.greetings.hear(self.name, Versions.of_this_process())
         self.certificate_pem = EnrolmentGrant.parse(peek_payload(grant)).certificate_pem
         return self
 

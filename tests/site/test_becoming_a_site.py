@@ -29,7 +29,7 @@ def invitation(coordinator: Any) -> dict[str, Any]:
     pinned = json.loads(coordinator.pinned.model_dump_json())
     return {
         "schema": "reidscope.invitation/1.0",
-        **pinned,
+        **{name: pinned[name] for name in Invitation.model_fields if name in pinned},
         "token": "A" * 22,
         "not_after": "2030-01-01T00:00:00Z",
     }

@@ -10,7 +10,7 @@ import traceback
 import pytest
 
 from reidscope_deid.keys import SiteKey
-from reidscope_protocols.errors import LedgerError
+from reidscope_protocols.errors import LedgerError, OutcomeMissingError
 from reidscope_site.agent import Agent
 from reidscope_site.outcomes import Outcome, Outcomes
 
@@ -103,5 +103,7 @@ def test_erasing_one_study_leaves_another(agent: Agent, outcomes: Outcomes) -> N
     for held in (outcomes, other):
         held.keep("P-1", Outcome(cells=(3,)))
     outcomes.erase()
-    assert outcomes.all() == ()
+    assert outcomes.known() == frozenset()
+    with pytest.raises(OutcomeMissingError, match="destroyed"):
+        outcomes.all()
     assert len(other.all()) == 1

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)reidscope_protocols/proto/reidscope.proto\x12\x0creidscope.v1\"\x18\n\x08\x45nvelope\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\"\x19\n\tEnvelopes\x12\x0c\n\x04\x64sse\x18\x01 \x03(\x0c\"\x0c\n\nEverything\"\n\n\x08\x41\x63\x63\x65pted\"+\n\x0c\x45nrolRequest\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\"!\n\x0f\x43onstantRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32H\n\tEnrolment\x12;\n\x05\x45nrol\x12\x1a.reidscope.v1.EnrolRequest\x1a\x16.reidscope.v1.Envelope2\x82\x02\n\x07\x43ontrol\x12<\n\x07Studies\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12@\n\x08\x43onstant\x12\x1d.reidscope.v1.ConstantRequest\x1a\x13.reidscope.v1.Chunk0\x01\x12\x38\n\x06\x44\x65\x63ide\x12\x16.reidscope.v1.Envelope\x1a\x16.reidscope.v1.Accepted\x12=\n\x08Receipts\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)reidscope_protocols/proto/reidscope.proto\x12\x0creidscope.v1\"\x18\n\x08\x45nvelope\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\"\x19\n\tEnvelopes\x12\x0c\n\x04\x64sse\x18\x01 \x03(\x0c\"\x0c\n\nEverything\"\n\n\x08\x41\x63\x63\x65pted\"+\n\x0c\x45nrolRequest\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\"!\n\x0f\x43onstantRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"]\n\x08Versions\x12\x11\n\treidscope\x18\x01 \x01(\t\x12\x16\n\x0eprotocol_major\x18\x02 \x01(\r\x12\x16\n\x0eprotocol_minor\x18\x03 \x01(\r\x12\x0e\n\x06\x66lower\x18\x04 \x01(\t\"A\n\x08Greeting\x12#\n\x03own\x18\x01 \x01(\x0b\x32\x16.reidscope.v1.Versions\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x32H\n\tEnrolment\x12;\n\x05\x45nrol\x12\x1a.reidscope.v1.EnrolRequest\x1a\x16.reidscope.v1.Envelope2\xec\x03\n\x07\x43ontrol\x12\x37\n\x05Hello\x12\x16.reidscope.v1.Versions\x1a\x16.reidscope.v1.Greeting\x12<\n\x07Studies\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12@\n\x08\x43onstant\x12\x1d.reidscope.v1.ConstantRequest\x1a\x13.reidscope.v1.Chunk0\x01\x12\x38\n\x06\x44\x65\x63ide\x12\x16.reidscope.v1.Envelope\x1a\x16.reidscope.v1.Accepted\x12=\n\x08Receipts\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12<\n\x07\x43hanges\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12\x38\n\x06Rotate\x12\x16.reidscope.v1.Envelope\x1a\x16.reidscope.v1.Envelope\x12\x37\n\x05Renew\x12\x16.reidscope.v1.Envelope\x1a\x16.reidscope.v1.Envelopeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,8 +45,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSTANTREQUEST']._serialized_end=216
   _globals['_CHUNK']._serialized_start=218
   _globals['_CHUNK']._serialized_end=239
-  _globals['_ENROLMENT']._serialized_start=241
-  _globals['_ENROLMENT']._serialized_end=313
-  _globals['_CONTROL']._serialized_start=316
-  _globals['_CONTROL']._serialized_end=574
+  _globals['_VERSIONS']._serialized_start=241
+  _globals['_VERSIONS']._serialized_end=334
+  _globals['_GREETING']._serialized_start=336
+  _globals['_GREETING']._serialized_end=401
+  _globals['_ENROLMENT']._serialized_start=403
+  _globals['_ENROLMENT']._serialized_end=475
+  _globals['_CONTROL']._serialized_start=478
+  _globals['_CONTROL']._serialized_end=970
 # @@protoc_insertion_point(module_scope)

@@ -1,8 +1,8 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -45,3 +45,23 @@ class Chunk(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class Versions(_message.Message):
+    __slots__ = ("reidscope", "protocol_major", "protocol_minor", "flower")
+    REIDSCOPE_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MAJOR_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    FLOWER_FIELD_NUMBER: _ClassVar[int]
+    reidscope: str
+    protocol_major: int
+    protocol_minor: int
+    flower: str
+    def __init__(self, reidscope: _Optional[str] = ..., protocol_major: _Optional[int] = ..., protocol_minor: _Optional[int] = ..., flower: _Optional[str] = ...) -> None: ...
+
+class Greeting(_message.Message):
+    __slots__ = ("own", "accepted")
+    OWN_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    own: Versions
+    accepted: bool
+    def __init__(self, own: _Optional[_Union[Versions, _Mapping]] = ..., accepted: _Optional[bool] = ...) -> None: ...

@@ -110,6 +110,11 @@ class ControlStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Hello = channel.unary_unary(
+                '/reidscope.v1.Control/Hello',
+                request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Versions.SerializeToString,
+                response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Greeting.FromString,
+                _registered_method=True)
         self.Studies = channel.unary_unary(
                 '/reidscope.v1.Control/Studies',
                 request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
@@ -130,11 +135,33 @@ class ControlStub:
                 request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
                 response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.FromString,
                 _registered_method=True)
+        self.Changes = channel.unary_unary(
+                '/reidscope.v1.Control/Changes',
+                request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
+                response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.FromString,
+                _registered_method=True)
+        self.Rotate = channel.unary_unary(
+                '/reidscope.v1.Control/Rotate',
+                request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+                response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
+                _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/reidscope.v1.Control/Renew',
+                request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+                response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
     """mTLS: the client certificate says which site is calling.
     """
+
+    def Hello(self, request, context):
+        """First: without an accepted greeting the fleet port turns the site away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Studies(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -160,9 +187,34 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Changes(self, request, context):
+        """KeyChange and RootChange of the coordinator, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rotate(self, request, context):
+        """KeyChange of the site, or EnrolmentRequest for a new certificate; answered with a grant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Renew(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Versions.FromString,
+                    response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Greeting.SerializeToString,
+            ),
             'Studies': grpc.unary_unary_rpc_method_handler(
                     servicer.Studies,
                     request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.FromString,
@@ -183,6 +235,21 @@ def add_ControlServicer_to_server(servicer, server):
                     request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.FromString,
                     response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.SerializeToString,
             ),
+            'Changes': grpc.unary_unary_rpc_method_handler(
+                    servicer.Changes,
+                    request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.FromString,
+                    response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.SerializeToString,
+            ),
+            'Rotate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rotate,
+                    request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
+                    response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
+                    response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'reidscope.v1.Control', rpc_method_handlers)
@@ -194,6 +261,33 @@ def add_ControlServicer_to_server(servicer, server):
 class Control:
     """mTLS: the client certificate says which site is calling.
     """
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reidscope.v1.Control/Hello',
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Versions.SerializeToString,
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Greeting.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Studies(request,
@@ -293,6 +387,87 @@ class Control:
             '/reidscope.v1.Control/Receipts',
             reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
             reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Changes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reidscope.v1.Control/Changes',
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rotate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reidscope.v1.Control/Rotate',
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reidscope.v1.Control/Renew',
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
             options,
             channel_credentials,
             insecure,
