@@ -333,7 +333,7 @@ def _mates(text: str, _: int) -> tuple[str, Any] | None:
     words = {"photo": Mate.PHOTO, "second-scan": Mate.SECOND_SCAN}
     # One a condition: all conditions must hold, and a list would read as either.
     mate = words.get(text.lower().removeprefix("a ").replace("second scan", "second-scan"))
-    return mate and ("mates", (mate,))
+    return None if mate is None else ("mates", (mate,))
 
 
 def _ages_of(text: str, number: int) -> tuple[str, Any] | None:

@@ -75,7 +75,8 @@ def test_a_rule_that_is_never_offered_is_refused_with_the_reason(typed: str) -> 
 
 
 @pytest.mark.parametrize(
-    "typed", ["Smith", "sex", "sex X", "modality PT", "colour red", "sex F, Q", "with photo or second-scan"]
+    "typed",
+    ["Smith", "sex", "sex X", "modality PT", "colour red", "sex F, Q", "with photo or second-scan"],
 )
 def test_an_unknown_word_is_refused_with_what_is_offered_and_never_repeated(typed: str) -> None:
     with pytest.raises(UnsupportedError, match="`age 18-89`") as caught:
@@ -107,8 +108,10 @@ def test_conditions_are_read_in_any_usual_spelling() -> None:
     )
     for typed in (
         "sex F, age 18-89, modality MR/CT, year 2015+, with photo, with second-scan",
-        "Sex=female; aged 18 to 89 years; modality: mr or ct; years 2015+; has a photo;"
-        + "has a second scan",
+        (
+            "Sex=female; aged 18 to 89 years; modality: mr or ct; years 2015+; "
+            "has a photo; has a second scan"
+        ),
         "sex f and age 18..89 and modality MR|CT and year 2015+ and with photo and has second-scan",
     ):
         assert cohort(typed, sample="12.5%", salt="wave-1") == wanted
