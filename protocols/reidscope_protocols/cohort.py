@@ -148,6 +148,11 @@ class Cohort(Parsed):
     mates: tuple[Mate, ...] = Field((), max_length=2)
     sample: Sample | None = None
 
+    @property
+    def asks_headers(self) -> bool:
+        """Whether somebody of whom an attribute is not known is left out."""
+        return bool(self.sexes or self.ages or self.modalities or self.years)
+
     @model_validator(mode="after")
     def _says_what_it_asks(self) -> Self:
         asks = any(
@@ -165,7 +170,7 @@ class Cohort(Parsed):
         return self
 
     def __str__(self) -> str:
-        return "; ".join(self.phrases()) or "everybody of the index"
+        return ", ".join(self.phrases()) or "everybody of the index"
 
     def phrases(self) -> Iterator[str]:
         """Say each condition in plain words; nothing for everybody."""
