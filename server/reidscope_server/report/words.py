@@ -16,7 +16,7 @@ from reidscope_protocols.vocabulary import (
     ScanRule,
 )
 from reidscope_server.report.drawing import percent
-from reidscope_server.report.readings import Arm, arms
+from reidscope_server.report.readings import Arm, arms, says_nothing
 
 _ATTACKERS = {
     Attacker.RAW: "compares embeddings as the recogniser gives them",
@@ -106,7 +106,7 @@ def by_groups(report: Report) -> str:
 
 
 def _of_a_group(row: Identification) -> str:
-    if (row.low, row.high) == (0, 1):
+    if says_nothing(row):
         return "too few to say anything"
     shown = of_100(row.rate).removesuffix(" people")
     return f"{shown} ({100 * row.low:.0f} to {100 * row.high:.0f})"

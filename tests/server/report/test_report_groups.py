@@ -85,6 +85,16 @@ def test_page_figure_and_paragraph_speak_of_the_groups(grouped: Report) -> None:
     assert "By group" in results
 
 
+def test_a_group_too_small_for_its_noise_is_said_to_say_nothing(grouped: Report) -> None:
+    women, *rest = grouped.by_group
+    unknown = women.identification[0].model_copy(update={"rate": 0.5, "low": 0.0, "high": 1.0})
+    rows = (unknown, *women.identification[1:])
+    few = women.model_copy(update={"identification": rows})
+    report = grouped.model_copy(update={"by_group": (few, *rest)})
+    assert "F: too few to say anything" in page(report)
+    assert "F too few to say" in paragraphs(report)[1]
+
+
 def test_the_boxes_are_added_over_the_groups(grouped: Report) -> None:
     svg = sketches(grouped)["counts"].svg()
     one = len(grouped.tables[0].cells) // 3
