@@ -136,7 +136,11 @@ def _leaves(said: Study) -> Iterator[str]:
     for table in said.tables:
         yield f"  {table.table}: {len(table.cells)} counts, each with discrete Laplace noise,"
         yield f"              epsilon {table.loss}; {everybody} is in one of its cells:"
-        for cell in table.cells:
+        groups = said.experiment.groups if table is said.joint_table else None
+        if groups is not None:
+            yield f"              a group ({', '.join(groups.labels)}), and within it"
+        # The study was refused unless its cells are these, crossed with the groups.
+        for cell in table.cells if groups is None else said.experiment.cells().labels:
             yield f"              {cell}"
     yield "  and         the declared number of people, the ledger's head, software versions"
     yield "  never       an image, an embedding, a name, an exact count, who took part"

@@ -377,6 +377,6 @@ def test_show_says_in_plain_words_who_counts_and_which_groups(
         "nothing is refused for it",
         "everybody counted is in one of its cells",
         "groups      sex=F, sex=M, sex=other",
-        "sex=other;not acquired",
+        "a group (sex=F, sex=M, sex=other), and within it",
     ):
         assert words in said
