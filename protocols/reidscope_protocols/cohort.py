@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from reidscope_protocols.statements import Parsed
 from reidscope_protocols.vocabulary import Mate
@@ -148,6 +148,22 @@ class Cohort(Parsed):
     mates: tuple[Mate, ...] = Field((), max_length=2)
     sample: Sample | None = None
 
+    @field_validator("rule", mode="before")
+    @classmethod
+    def _of_one_person(cls, rule: object) -> object:
+        if rule not in ("everyone-indexed", "everyone-who-meets"):
+            message = (
+                "a cohort must look at one person at a time: a rule that compares people or counts "
+                "them moves more than one count when one person joins (docs/privacy.md, Cohorts)"
+            )
+            raise ValueError(message)
+        return rule
+
+    @property
+    def asks_headers(self) -> bool:
+        """Whether somebody of whom an attribute is not known is left out."""
+        return bool(self.sexes or self.ages or self.modalities or self.years)
+
     @model_validator(mode="after")
     def _says_what_it_asks(self) -> Self:
         asks = any(
@@ -165,7 +181,7 @@ class Cohort(Parsed):
         return self
 
     def __str__(self) -> str:
-        return "; ".join(self.phrases()) or "everybody of the index"
+        return ", ".join(self.phrases()) or "everybody of the index"
 
     def phrases(self) -> Iterator[str]:
         """Say each condition in plain words; nothing for everybody."""

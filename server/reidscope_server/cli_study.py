@@ -220,6 +220,8 @@ def new(
     write_durably(out, study.payload(), mode=_PUBLIC)
     tables = ", ".join(f"{table.table} of {len(table.cells)} cells" for table in study.tables)
     say(f"draft of {study_id}: {tables}; epsilon {study.loss} at each site")
+    if any(study.cohort.phrases()) and study.answers_from is None:
+        say("the fewer meet the cohort, the sooner a site is done: --answers-after hides how soon")
 
 
 study_app.command("plan")(plan_command)

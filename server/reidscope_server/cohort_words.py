@@ -249,17 +249,15 @@ def cohort(text: str, *, sample: str = "", salt: str) -> Cohort:
     asked: dict[str, Any] = {}
     for number, rule in enumerate(_rules(text), start=1):
         name, value = _condition(rule, number)
-        if name == "mates":
+        earlier = asked.get(name, ())
+        if name == "mates" and value[0] not in earlier:
             value = (*asked.pop("mates", ()), *value)
         if name in asked:
             raise _unknown(number, "a condition that stood there before")
         asked[name] = value
     if sample.strip():
         asked["sample"] = _sample(sample, salt)
-    try:
-        return Cohort(rule="everyone-who-meets" if asked else "everyone-indexed", **asked)
-    except ValidationError:
-        raise _unknown(1, "a word twice in one condition") from None
+    return Cohort(rule="everyone-who-meets" if asked else "everyone-indexed", **asked)
 
 
 def groups(text: str) -> Groups | None:
@@ -333,7 +331,7 @@ def _mates(text: str, _: int) -> tuple[str, Any] | None:
     words = {"photo": Mate.PHOTO, "second-scan": Mate.SECOND_SCAN}
     # One a condition: all conditions must hold, and a list would read as either.
     mate = words.get(text.lower().removeprefix("a ").replace("second scan", "second-scan"))
-    return mate and ("mates", (mate,))
+    return None if mate is None else ("mates", (mate,))
 
 
 def _ages_of(text: str, number: int) -> tuple[str, Any] | None:
@@ -367,7 +365,9 @@ _CONDITIONS: Mapping[str, Callable[[str, int], tuple[str, Any] | None]] = {
 
 def _listed(text: str, words: Mapping[str, Any]) -> tuple[Any, ...] | None:
     typed = [part.strip().lower() for part in re.split(r"/|\||\bor\b", text)]
-    return tuple(words[word] for word in typed) if set(typed) <= set(words) else None
+    if not set(typed) <= set(words):
+        return None
+    return tuple(dict.fromkeys(words[word] for word in typed))
 
 
 def _ages(text: str, where: str) -> AgeRange:
@@ -394,7 +394,15 @@ def _sample(text: str, salt: str) -> Sample:
             do="give a share: a fixed number of people would mean that one who joins pushes "
             "another out, and the table would move by more than one count",
         )
-    return Sample(share_ppm=ppm, salt=salt)
+    try:
+        return Sample(share_ppm=ppm, salt=salt)
+    except ValidationError:
+        raise UnsupportedError(
+            "sample",
+            got="a salt that is no short name",
+            expected="lower case, digits and hyphens, at most 64",
+            do="correct --sample-salt",
+        ) from None
 
 
 def _not_ages(where: str) -> UnsupportedError:

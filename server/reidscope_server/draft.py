@@ -388,7 +388,7 @@ def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
         project=f"{answers.title}. {answers.question}",
         people="Only the site's own agent, run by the site's own people, reads the data.",
         settings="The site's own machine; the process that evaluates a person has no network.",
-        data=f"Head scans and {mates} of {answers.population}, {answers.cohort}; "
+        data=f"Head scans and {mates} of {answers.population} ({answers.cohort}); "
         "pixels only after de-identification.",
         outputs="; ".join(f"{table.table}: {len(table.cells)} counts" for table in tables)
         + f"; each with discrete Laplace noise, epsilon {total} together."

@@ -91,7 +91,8 @@ def init(
     ] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of photos.", file_okay=False)] = None,
     links: Annotated[
-        Path | None, typer.Option(help="CSV: patient_id,photo.", dir_okay=False)
+        Path | None,
+        typer.Option(help="CSV: patient_id,photo; a column group if you like.", dir_okay=False),
     ] = None,
     exclude: Annotated[
         Path | None, typer.Option(help="Opt-outs: one patient ID a line.", dir_okay=False)

@@ -127,9 +127,10 @@ def _who(said: Study) -> Iterator[str]:
     conditions = tuple(said.cohort.phrases())
     for number, phrase in enumerate(conditions):
         yield f"  {'' if number else 'only those':<12}{phrase}"
+    if said.cohort.asks_headers:
+        yield "              whoever's headers do not tell is left out"
     if conditions:
-        yield "              of whom it is not known is left out; how many are left stays here,"
-        yield "              and nothing is refused for it"
+        yield "              how many they are stays here, and nothing is refused for it"
     groups = said.experiment.groups
     if groups is not None:
         yield f"  groups      {', '.join(groups.labels)}"
@@ -137,11 +138,16 @@ def _who(said: Study) -> Iterator[str]:
 
 
 def _leaves(said: Study) -> Iterator[str]:
+    everybody = "everybody counted" if any(said.cohort.phrases()) else "everybody"
     yield "What leaves this site"
     for table in said.tables:
         yield f"  {table.table}: {len(table.cells)} counts, each with discrete Laplace noise,"
-        yield f"              epsilon {table.loss}; everybody is in one of its cells:"
-        for cell in table.cells:
+        yield f"              epsilon {table.loss}; {everybody} is in one of its cells:"
+        groups = said.experiment.groups if table is said.joint_table else None
+        if groups is not None:
+            yield f"              a group ({', '.join(groups.labels)}), and within it"
+        # The study was refused unless its cells are these, crossed with the groups.
+        for cell in table.cells if groups is None else said.experiment.cells().labels:
             yield f"              {cell}"
     yield "  and         the declared number of people, the ledger's head, software versions"
     yield "  never       an image, an embedding, a name, an exact count, who took part"

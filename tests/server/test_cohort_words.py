@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reidscope_protocols.cohort import AgeRange, Cohort, Modality, Sample, Sex, YearRange
 from reidscope_protocols.errors import UnsupportedError
@@ -75,7 +79,8 @@ def test_a_rule_that_is_never_offered_is_refused_with_the_reason(typed: str) -> 
 
 
 @pytest.mark.parametrize(
-    "typed", ["Smith", "sex", "sex X", "modality PT", "colour red", "sex F, Q", "with photo or second-scan"]
+    "typed",
+    ["Smith", "sex", "sex X", "modality PT", "colour red", "sex F, Q", "with photo or second-scan"],
 )
 def test_an_unknown_word_is_refused_with_what_is_offered_and_never_repeated(typed: str) -> None:
     with pytest.raises(UnsupportedError, match="`age 18-89`") as caught:
@@ -107,8 +112,10 @@ def test_conditions_are_read_in_any_usual_spelling() -> None:
     )
     for typed in (
         "sex F, age 18-89, modality MR/CT, year 2015+, with photo, with second-scan",
-        "Sex=female; aged 18 to 89 years; modality: mr or ct; years 2015+; has a photo;"
-        + "has a second scan",
+        (
+            "Sex=female; aged 18 to 89 years; modality: mr or ct; years 2015+; "
+            "has a photo; has a second scan"
+        ),
         "sex f and age 18..89 and modality MR|CT and year 2015+ and with photo and has second-scan",
     ):
         assert cohort(typed, sample="12.5%", salt="wave-1") == wanted
@@ -120,6 +127,43 @@ def test_conditions_are_read_in_any_usual_spelling() -> None:
 def test_a_sample_is_a_share_and_never_a_number_of_people(share: str) -> None:
     with pytest.raises(UnsupportedError, match="pushes another out"):
         cohort("", sample=share, salt="s")
+
+
+@pytest.mark.parametrize("salt", ["", "Wave 1", "x" * 65, "a;b"])
+def test_a_salt_is_a_short_name(salt: str) -> None:
+    with pytest.raises(UnsupportedError, match="--sample-salt"):
+        cohort("", sample="50%", salt=salt)
+
+
+def test_a_word_twice_is_one_word() -> None:
+    assert cohort("sex F/female", salt="s").sexes == (Sex.FEMALE,)
+    with pytest.raises(UnsupportedError, match="condition 2"):
+        cohort("with photo, with a photo", salt="s")
+
+
+@given(typed=st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
+def test_whatever_is_typed_is_a_cohort_or_a_refusal(typed: str) -> None:
+    for read in (lambda: cohort(typed, salt="s"), lambda: groups(typed)):
+        with contextlib.suppress(UnsupportedError):
+            read()
+
+
+@given(
+    parts=st.lists(
+        st.tuples(
+            st.sampled_from(["sex", "age", "aged", "modality", "year", "with", "has", "group"]),
+            st.sampled_from(
+                ["F", "18-89", "65+", "MR/CT", "2015", "99999-1", "photo", "", "-", "=", "9" * 30]
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_is_put_together_is_a_cohort_or_a_refusal(parts: list[tuple[str, str]]) -> None:
+    typed = ", ".join(" ".join(part) for part in parts)
+    for read in (lambda: cohort(typed, sample="5%", salt="s"), lambda: groups(typed)):
+        with contextlib.suppress(UnsupportedError):
+            read()
 
 
 def test_groups_are_read_in_any_usual_spelling() -> None:

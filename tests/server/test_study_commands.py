@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from reidscope_protocols.errors import InputError, RefusalError
+from reidscope_protocols.errors import InputError, RefusalError, UnsupportedError
+from reidscope_protocols.groups import GroupedBy, Groups
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Study
@@ -207,3 +208,48 @@ def test_an_unknown_attacker_is_refused_with_the_known_ones(
     with pytest.raises(InputError, match="raw, calibrated, repairing"):
         run("new", "--id", "x", "--sites", "north", "--constants", constants,
             "--out", constants / "draft.json", "--attackers", attackers)  # fmt: skip
+
+
+def test_a_cohort_a_sample_and_groups_are_written_down_and_said_in_the_five_safes(
+    constants: Path,
+) -> None:
+    out = constants / "draft.json"
+    said = run(
+        "new", "--id", "women", "--sites", "north", "--constants", constants, "--out", out,
+        "--arms", "blur", "--anchors", "100", "--cohort", "age 18-89, sex F",
+        "--sample", "50%", "--groups", "age 18-39,40-64,65+",
+    )  # fmt: skip
+    study = Study.parse(out.read_bytes())
+    assert study.cohort.sample is not None
+    assert study.cohort.sample.salt == "women"
+    assert study.experiment.groups is not None
+    assert len(study.joint_table.cells) == 4 * len(study.experiment.cells())
+    assert "sex F, aged 18 to 89" in study.five_safes.data
+    assert "kept apart by age: 18-39, 40-64, 65+ and other" in study.five_safes.outputs
+    assert "--answers-after" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "typed"),
+    [("--cohort", "latest 84"), ("--sample", "84"), ("--groups", "pseudonym")],
+)
+def test_a_rule_that_looks_at_more_than_one_person_writes_nothing(
+    constants: Path, option: str, typed: str
+) -> None:
+    with pytest.raises(UnsupportedError):
+        run("new", "--id", "x", "--sites", "north", "--constants", constants,
+            "--out", constants / "no.json", option, typed)  # fmt: skip
+    assert not (constants / "no.json").exists()
+
+
+def test_a_plan_shows_each_groups_widths_and_refuses_only_for_everybodys(
+    drafted: Callable[..., Path],
+) -> None:
+    draft = drafted(groups=Groups(by=GroupedBy.SEX, values=("F", "M")))
+    plan = ("plan", draft, "--people", "150,150", "--group-shares", "90%,2%")
+    rows = json.loads(run(*plan, "--json").stdout)
+    widths = {row.get("group"): row["half_width_points"] for row in rows if row["kind"] == "rate"}
+    assert set(widths) == {None, "sex=F", "sex=M", "sex=other"}
+    assert widths[None] < 15 < widths["sex=M"]
+    assert widths["sex=F"] < widths["sex=M"]
+    assert "sex=other" in run(*plan).stdout

@@ -373,8 +373,10 @@ def test_show_says_in_plain_words_who_counts_and_which_groups(
         "aged 18 to 79 at their first scan",
         "first scan is MR",
         "chance of 60%",
-        "of whom it is not known is left out",
+        "do not tell is left out",
+        "nothing is refused for it",
+        "everybody counted is in one of its cells",
         "groups      sex=F, sex=M, sex=other",
-        "sex=other;not acquired",
+        "a group (sex=F, sex=M, sex=other), and within it",
     ):
         assert words in said

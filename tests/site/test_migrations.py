@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reidscope_protocols.database import open_migrated
-from reidscope_protocols.errors import ConfigError
+from reidscope_protocols.errors import ConfigError, NotReadyError
 from reidscope_site import store
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
@@ -99,3 +99,23 @@ def test_each_step_is_taken_once_whoever_opens_the_file_first(tmp_path: Path) ->
     connection = open_migrated(path, steps)
     assert connection.execute("SELECT x FROM t ORDER BY x").fetchall() == [(1,), (2,)]
     connection.close()
+
+
+def test_a_snapshot_without_attributes_is_dropped_and_marks_and_decisions_stay(
+    home: Home,
+) -> None:
+    """A cohort would find nobody in it: `index` is asked for again, and approvals with it."""
+    before_attributes = store._STEPS[:3]
+    connection = open_migrated(home.database, before_attributes)
+    connection.execute("INSERT INTO person VALUES ('P-1', '[]', NULL)")
+    connection.execute("INSERT INTO snapshot VALUES (1, 'ab', '2026-01-01')")
+    connection.execute("INSERT INTO photo_mark VALUES ('P-1', '[0, 0, 1, 1]', '[]')")
+    connection.execute("INSERT INTO journal VALUES (1, '2026-01-01', 'initialised', NULL)")
+    connection.close()
+    agent = Agent(home)
+    with pytest.raises(NotReadyError, match="index"):
+        agent.snapshot.digest()
+    assert list(agent.snapshot.people()) == []
+    assert agent.connection.execute("SELECT pseudonym FROM photo_mark").fetchall() == [("P-1",)]
+    assert [entry.event for entry in agent.journal.entries()] == ["initialised"]
+    agent.close()

@@ -19,6 +19,7 @@ from reidscope_deid.keys import SiteKey
 from reidscope_protocols.errors import GeometryError, InputError, LinkError
 from reidscope_protocols.vocabulary import Mate
 from reidscope_site.agent import Agent
+from reidscope_site.attributes import Attributes
 from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
 from reidscope_site.enrol import make_keys
 from reidscope_site.indexing import index
@@ -261,3 +262,22 @@ def test_a_real_head_is_found_and_read(root: Path, tmp_path: Path) -> None:
     volume = read_scan(scan, key=None, work=tmp_path)  # type: ignore[arg-type]  # no key is needed
     assert volume.voxels.shape == (208, 256, 256)
     assert volume.spacing_mm == pytest.approx((1, 1, 1), abs=0.01)
+
+
+def test_a_participant_is_known_by_the_datasets_own_table(root: Path) -> None:
+    for number in range(1, 7):
+        head(root, f"sub-0{number}")
+    (root / "participants.tsv").write_text(
+        "participant_id\tage\tsex\nsub-01\t34\tF\nsub-02\t61.7\tmale\nsub-03\tn/a\tn/a\n"
+        "sub-05\t40\tF\nsub-05\t41\tF\nsub-06\t89+\to\n"
+    )
+    known = {name: held[0].attributes for name, held in list_bids(root).series.items()}
+    nothing = Attributes(modality="MR")
+    assert known == {
+        "sub-01": Attributes(sex="F", age_years=34, modality="MR"),
+        "sub-02": Attributes(sex="M", age_years=61, modality="MR"),
+        "sub-03": nothing,
+        "sub-04": nothing,
+        "sub-05": nothing,
+        "sub-06": Attributes(sex="O", age_years=89, modality="MR"),
+    }

@@ -19,8 +19,8 @@ from reidscope_server.report.drawing import (
     point,
     rows,
 )
-from reidscope_server.report.plots import PANELS_A_BAND
-from reidscope_server.report.readings import Arm, arms, attackers
+from reidscope_server.report.plots import PANELS_A_BAND, attackers_key
+from reidscope_server.report.readings import Arm, arms, attackers, says_nothing
 
 _LABELS, _WIDE = 1.62, 7.6  # inches
 _ROOMY = 1.5  # inches
@@ -32,6 +32,7 @@ def groups(report: Report) -> Sketch:
     bands = [every[i : i + PANELS_A_BAND] for i in range(0, len(every), PANELS_A_BAND)]
     names = [fitted(each.group, LABEL_INCHES) for each in report.by_group]
     tall = (0.24 + 0.09 * len(words)) * (len(names) + 1)
+    head = 0.3 if len(words) > 1 else 0.05
     wide = (_WIDE - _LABELS - 0.1) / min(len(every), PANELS_A_BAND)
 
     def panel(axes: Axes, arm: Arm) -> None:
@@ -51,7 +52,8 @@ def groups(report: Report) -> Sketch:
             for place, row in enumerate([*theirs, whole]):
                 here = dodged(place, one, len(arm.found))
                 axes.plot((row.low, row.high), (here, here), color=ink, linewidth=1)
-                axes.plot(row.rate, here, **point(arm.place, one, 4.5))
+                if not says_nothing(row):
+                    axes.plot(row.rate, here, **point(arm.place, one, 4.5))
         axes.axhline(len(names) - 0.5, color=RULE, linewidth=0.8)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks((0, 0.5, 1), ("0", "50", "100" if wide > _ROOMY else ""))
@@ -59,8 +61,10 @@ def groups(report: Report) -> Sketch:
         axes.grid(axis="x", color=RULE, linewidth=0.6)
 
     def draw(figure: Figure) -> None:
+        if len(words) > 1:
+            attackers_key(figure, words)
         for number, band in enumerate(bands):
-            top = 0.4 + number * (tall + 0.95)
+            top = head + 0.35 + number * (tall + 0.95)
             for column, arm in enumerate(band):
                 axes = at(figure, _LABELS + column * wide, top, wide - 0.16, tall)
                 panel(axes, arm)
@@ -68,4 +72,4 @@ def groups(report: Report) -> Sketch:
                 over: dict[str, Any] = {"transform": axes.transAxes, "va": "bottom"}
                 axes.text(0, 1 + 0.06 / tall, fitted(arm.name, wide - 0.1), **over)
 
-    return Sketch(name="groups", height_inches=len(bands) * (tall + 0.95) - 0.05, draw=draw)
+    return Sketch(name="groups", height_inches=head + len(bands) * (tall + 0.95) - 0.1, draw=draw)

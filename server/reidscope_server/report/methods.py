@@ -17,7 +17,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusion, Mate, ScanRule
 from reidscope_server.estimates import ANY_ATTACKER, ANY_DEFACER
 from reidscope_server.report.drawing import minus
-from reidscope_server.report.readings import Arm, arms, unmodified
+from reidscope_server.report.readings import Arm, arms, says_nothing, unmodified
 from reidscope_server.report.tail_words import tail_methods, tail_results
 
 METHODS_FILE = "methods.txt"
@@ -115,10 +115,9 @@ def _results(report: Report) -> str:
 
 
 def _groups(report: Report) -> str:
-    told = [
-        f"{each.group.split('=', 1)[1]} {_ci(each.identification[0])}" for each in report.by_group
-    ]
-    size = report.by_group[0].identification[0].gallery_size
+    rows = [(each.group.split("=", 1)[1], each.identification[0]) for each in report.by_group]
+    told = [f"{name} {'too few to say' if says_nothing(row) else _ci(row)}" for name, row in rows]
+    size = rows[0][1].gallery_size
     return f"By group, unmodified scans among {size:,} gave away: {', '.join(told)}."
 
 

@@ -133,7 +133,7 @@ def forest(report: Report) -> Sketch:
 
     def draw(figure: Figure) -> None:
         if len(words) > 1:
-            _attackers_key(figure, words)
+            attackers_key(figure, words)
         for number, band in enumerate(bands):
             top = head + 0.42 + number * (tall + 1.0)
             for column, arm in enumerate(band):
@@ -194,7 +194,8 @@ def _curve(axes: Axes, report: Report) -> None:
     axes.set_title("Unmodified scans", pad=12)
 
 
-def _attackers_key(figure: Figure, words: Sequence[str]) -> None:
+def attackers_key(figure: Figure, words: Sequence[str]) -> None:
+    """Say at the upper right which attacker is drawn in which fill."""
     marks = [
         Line2D([], [], **{**point(1, one, 5.5), "color": QUIET}, label=f"{word} attacker")
         for one, word in enumerate(words)

@@ -78,3 +78,8 @@ def chance(report: Report, gallery_size: int) -> float:
     """Return what guessing reaches at most: one in N, times the scans that may be tried."""
     smallest = report.identification[0].gallery_size
     return min(1.0, report.study.chance_percent / 100 * smallest / gallery_size)
+
+
+def says_nothing(row: Identification) -> bool:
+    """Tell whether an interval holds every share: too few people for so much noise."""
+    return (row.low, row.high) == (0, 1)

@@ -6,7 +6,7 @@ Functions of the signed study and the report alone, so that `verify` finds the s
 from __future__ import annotations
 
 from reidscope_protocols.face_experiment import FaceExperiment
-from reidscope_protocols.report import Report
+from reidscope_protocols.report import Identification, Report
 from reidscope_protocols.vocabulary import (
     Attacker,
     Direction,
@@ -16,7 +16,7 @@ from reidscope_protocols.vocabulary import (
     ScanRule,
 )
 from reidscope_server.report.drawing import percent
-from reidscope_server.report.readings import Arm, arms
+from reidscope_server.report.readings import Arm, arms, says_nothing
 from reidscope_server.report.tail_words import tail_facts, tail_plain
 
 _ATTACKERS = {
@@ -100,15 +100,18 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
 def by_groups(report: Report) -> str:
     """Say how many of each group are found by their unmodified scan, and how sure that is."""
     rows = [(each.group.split("=", 1)[1], each.identification[0]) for each in report.by_group]
-    told = "; ".join(
-        f"{name}: {of_100(row.rate).removesuffix(' people')} ({100 * row.low:.0f} to "
-        f"{100 * row.high:.0f})"
-        for name, row in rows
-    )
+    told = "; ".join(f"{name}: {_of_a_group(row)}" for name, row in rows)
     return (
         f"Found by their unmodified scan, of 100 people of each group ({report.study.groups}) "
         f"{told}. Where two intervals overlap, the groups may well be alike."
     )
+
+
+def _of_a_group(row: Identification) -> str:
+    if says_nothing(row):
+        return "too few to say anything"
+    shown = of_100(row.rate).removesuffix(" people")
+    return f"{shown} ({100 * row.low:.0f} to {100 * row.high:.0f})"
 
 
 def of_100(share: float) -> str:

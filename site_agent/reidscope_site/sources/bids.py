@@ -4,33 +4,32 @@
 
 A participant is known by the label, `sub-01`. When a file was acquired is what `*_scans.tsv` says;
 where it does not say so for every one of a participant's files, sessions count in the order of
-their labels. Sidecars, `participants.tsv` and everything else are not read.
+their labels. Sex and age are what `participants.tsv` says; sidecars and all else are not read.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import InputError
-from reidscope_site.attributes import Attributes, year_of
+from reidscope_site.attributes import NOTHING_KNOWN, Attributes, year_of
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.sources.facts import patient_identity
 from reidscope_site.sources.finder import Finding
 from reidscope_site.sources.header_index import FoundFile, HeaderIndex
 from reidscope_site.sources.listing import Listing, Progress, ScanSeries
 from reidscope_site.sources.nifti import find_head_in_nifti
+from reidscope_site.sources.participants import participants, rows_of
 
 SUFFIXES = ("T1w", "T2w", "FLAIR")
 _IMAGE = re.compile(rf"(?P<entities>.+)_(?P<suffix>{'|'.join(SUFFIXES)})\.nii(\.gz)?")
 _PHASES = frozenset({"part-phase", "part-real", "part-imag"})
-_LARGEST_TABLE = 16 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +64,23 @@ def list_bids(
     Labels may be the site's own IDs: they stay in memory (docs/privacy.md, "What stays at the
     site").
     """
-    participants = sorted(_folders(root, "sub-"))
+    folders = sorted(_folders(root, "sub-"))
+    known = participants(root)
     series: dict[str, tuple[ScanSeries, ...]] = {}
     skipped = 0
-    for number, participant in enumerate(participants, start=1):
+    for number, participant in enumerate(folders, start=1):
         inside, outside = _images(participant, root.resolve())
         skipped += outside
         if inside:
             name = patient_identity(participant.name)
-            series[name] = tuple(_series(participant, inside, index))
+            told = known.get(name, NOTHING_KNOWN)
+            series[name] = tuple(_series(participant, inside, index, told))
         if progress:
-            progress(number, len(participants))
+            progress(number, len(folders))
     if not series:
         raise InputError(
             "BIDS dataset",
-            got=f"{len(participants)} folders of participants, none with an anatomical image",
+            got=f"{len(folders)} folders of participants, none with an anatomical image",
             expected="sub-*/[ses-*/]anat/*_T1w.nii.gz, or T2w, or FLAIR",
             do="correct `bids` in site.toml",
         )
@@ -116,7 +117,7 @@ def _images(participant: Path, root: Path) -> tuple[list[_Image], int]:
 
 
 def _series(
-    participant: Path, images: Sequence[_Image], index: HeaderIndex | None
+    participant: Path, images: Sequence[_Image], index: HeaderIndex | None, told: Attributes
 ) -> Iterator[ScanSeries]:
     dates = _dates(participant, images)
     listed = [
@@ -128,7 +129,7 @@ def _series(
             files=(image.path,),
             problem=finding.problem,
             preference=finding.preference,
-            attributes=Attributes(modality=Modality.MR, year=year_of(dates[image.session])),
+            attributes=replace(told, modality=Modality.MR, year=year_of(dates[image.session])),
         )
         for image in images
         for finding in (_finding(image, index),)
@@ -158,14 +159,7 @@ def _in_order(label: str) -> list[tuple[int, str]]:
 def _acquired(place: Path, participant: str, session: str) -> Mapping[str, str]:
     """Dates by file name, as `*_scans.tsv` tells them; what cannot be read tells nothing."""
     name = "_".join(part for part in (participant, session, "scans.tsv") if part)
-    path = place / name
-    try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            return {}
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, dialect="excel-tab"))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return {}
+    rows = rows_of(place / name)
     told = ((row.get("filename") or "", _date(row.get("acq_time") or "")) for row in rows)
     return {name.rpartition("/")[2]: date for name, date in told if date}
 

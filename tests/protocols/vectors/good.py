@@ -81,12 +81,16 @@ def tables(experiment: dict[str, Any]) -> list[dict[str, Any]]:
     joint = found
     for column in columns:
         joint = [f"{label};{column}={said}" for label in joint for said in ("no", "yes")]
+    joint = [*joint, NOWHERE]
+    if groups := experiment.get("groups"):
+        named = [f"{groups['by']}={value}" for value in (*groups["values"], "other")]
+        joint = [f"{group};{label}" for group in named for label in joint]
     gates = [""]
     for arm in defacers:
         gates = [f"{label};{arm}={said}" for label in gates for said in ("passed", "failed")]
     damage = ["none", "below 0.1%", "below 1%", "below 5%", "5% or more"]
     return [
-        {"table": "face-joint", "cells": [*joint, NOWHERE], "epsilon_nano": 1600000000},
+        {"table": "face-joint", "cells": joint, "epsilon_nano": 1600000000},
         {
             "table": "face-gates",
             "cells": [*(label[1:] for label in gates), NOWHERE],

@@ -150,6 +150,16 @@ FIELDS = (
 )
 
 
+COHORT = {
+    "rule": "everyone-who-meets",
+    "sexes": ["F"],
+    "ages": {"low": 18, "high": 89},
+    "modalities": ["MR"],
+    "years": {"low": 2015, "high": None},
+    "mates": ["second-scan"],
+    "sample": {"share_ppm": 500000, "salt": "wave-1"},
+}
+BY_SEX = {"by": "sex", "values": ["F", "M"], "ages": []}
 BEST = {"views": 3, "lights": 1, "fusion": "best", "grey": False}
 MORE_GOOD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("second-scan", study(mate="second-scan"), "no site has photos"),
@@ -158,6 +168,8 @@ MORE_GOOD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("most-exposed", study(scan_rule="most-exposed", scan_cap=3), "the first three scans"),
     ("gallery-of-scans", study(direction="population-to-sample"), "photos search scans"),
     ("best-of-renders", study(renders=BEST), "the render that fits best counts"),
+    ("cohort", {**study(), "cohort": COHORT}, "conditions on one person, and a keyed sample"),
+    ("groups", study(groups=BY_SEX), "the joint table crossed with groups"),
     ("gates-ignored", study(failed_gate="released"), "defacers as they come"),
     ("two-networks", with_two_networks(), "two recognisers put together"),
     (
@@ -197,6 +209,30 @@ RULES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ),
     ("best-second-scan", study(mate="second-scan", renders=BEST), "which of both?", _BEST),
     ("best-reversed", study(direction="population-to-sample", renders=BEST), "which?", _BEST),
+    (
+        "cohort-of-one-age",
+        {**study(), "cohort": {**COHORT, "ages": {"low": 47, "high": 47}}},
+        "an age of one year can single one person out",
+        "an age range must hold at least 5 whole years",
+    ),
+    (
+        "cohort-that-asks-nothing",
+        {**study(), "cohort": {"rule": "everyone-who-meets"}},
+        "which conditions?",
+        "conditions go with everyone-who-meets",
+    ),
+    (
+        "group-twice",
+        study(groups={**BY_SEX, "values": ["F", "F"]}),
+        "groups that are not disjoint",
+        "groups must be different ones",
+    ),
+    (
+        "groups-not-crossed",
+        {**study(groups=BY_SEX), "tables": study()["tables"]},
+        "groups that no cell names",
+        _TABLES,
+    ),
     ("gates-missing", without(study(), 1), "a defacer that always fails looks safe", _TABLES),
     ("damage-missing", without(study(damage_arms=["blur"]), 2), "not asked for", _TABLES),
     (

@@ -128,6 +128,7 @@ def test_the_folder_is_whole_and_readable_by_all(whole: Path) -> None:
         "ro-crate-metadata.json",
         "identification.csv",
         "after_any.csv",
+        "by_group.csv",
         "by_site.csv",
         "comparisons.csv",
         "failed_gates.csv",

@@ -160,7 +160,7 @@ def test_a_licence_that_is_no_identifier_is_the_readers_mistake(
 
 def test_every_choice_of_an_experiment_is_said_somewhere(folder: Path, report: Report) -> None:
     """A field that somebody adds to the experiment must come to the reader, too."""
-    said_elsewhere = {"kind", "anchors", "arms", "damage_arms", "gallery_error"}
+    said_elsewhere = {"kind", "anchors", "arms", "damage_arms", "gallery_error", "groups"}
     told = {
         "mate",
         "direction",
