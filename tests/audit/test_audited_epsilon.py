@@ -1,7 +1,7 @@
 """The claimed epsilon, audited from signed bytes; and mutants of the release path, each caught.
 
 The audit's bound exceeds the true epsilon with a chance of at most one in a thousand
-(`auditor.ERROR`); benchmarks/audit_power.py has run it a thousand times without one false alarm.
+(`auditor.ERROR`; docs/privacy.md, "Audited"); benchmarks/audit_power.py has run it a thousand times without one false alarm.
 """
 
 from __future__ import annotations
