@@ -306,10 +306,12 @@ def ledger(
     if as_json:
         show_json(answer)
         return
-    columns = ("kind", "name", "study", "approved by", "epsilon", "odds", "left", "release")
-    rows = [[str(row[column])[:32] for column in columns] for row in answer["entries"]]
-    for row in rows:
-        row[2] = row[2][:10]
+    columns = ("day", "kind", "name", "study", "approved by", "epsilon", "odds", "left", "release")
+    rows = [
+        [row["written at"][:10], row["kind"], row["name"], row["study"][:8]]
+        + [row[column] for column in columns[4:]]
+        for row in answer["entries"]
+    ]
     show_table("ledger", columns, rows)
     say(
         f"spent {answer['spent']} of {answer['lifetime_cap']}, left {answer['left']}, at most"

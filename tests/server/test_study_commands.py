@@ -14,6 +14,7 @@ from reidscope_protocols.errors import InputError, RefusalError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Study
+from reidscope_protocols.terminal import run_as_command
 from reidscope_protocols.vocabulary import Attacker, FailedGate, ScanRule
 from reidscope_server.cli_study import study_app
 
@@ -198,6 +199,38 @@ def test_a_new_study_asks_for_what_was_typed(constants: Path) -> None:
     assert str(study.loss) == "2.25"
     for table in study.tables:
         assert f"{table.table} of {len(table.cells)} cells" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [
+        *(("--epsilon", value, 14) for value in ("0", "-1", "nan", "1e-400", "1001", "much", "")),
+        ("--epsilon", "0.000000001", 21),  # a fifth of it is nothing
+        ("--damage-epsilon", "0", 14),
+        ("--anchors", "1", 10),
+        ("--anchors", "100,100", 21),
+        ("--anchors", "2002", 10),
+        ("--anchors", "", 10),
+        ("--sites", "", 21),
+        ("--sites", "north,north", 21),
+        ("--minimum-people", "0", 21),
+        ("--minimum-sites", "2", 21),
+    ],
+)
+def test_a_new_study_of_nonsense_ends_with_its_code_and_one_line(
+    constants: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, code: int
+) -> None:
+    out = constants / "draft.json"
+    typed = {
+        "--id": "faces-2", "--sites": "north", "--constants": str(constants), "--out": str(out),
+        "--arms": "blur", "--anchors": "100", option: value,
+    }  # fmt: skip
+    words = ["new", *(word for pair in typed.items() for word in pair)]
+    with pytest.raises(SystemExit) as ended:
+        run_as_command(lambda: study_app(words, standalone_mode=False))
+    assert ended.value.code == code
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("attackers", ["", "clever", "calibrated,clever"])
