@@ -95,7 +95,13 @@ REHEARSED = {
     "acquired": 1.0,
     "rates": [
         {"arm": "unmodified", "attacker": "calibrated", "gallery": 100, "rank_1": 0.81},
-        {"arm": "blur", "attacker": "calibrated", "gallery": 100, "rank_1": 0.22},
+        {
+            "arm": "blur",
+            "attacker": "calibrated",
+            "gallery": 100,
+            "rank_1": 0.22,
+            "failed_gates": 0.05,
+        },
         {"arm": "blur", "attacker": "repairing", "gallery": 100, "rank_1": 0.4},
     ],
 }
@@ -114,6 +120,20 @@ def test_a_plan_reads_the_rates_of_a_rehearsal_and_what_is_typed_goes_before_the
 
     assert at() == {"unmodified": 0.81, "blur": 0.22, "blur/repairing": 0.4}
     assert at("--rate", "blur/repairing@100=0.6")["blur/repairing"] == 0.6
+    rows = json.loads(run(*asked).stdout)["intervals"]
+    assert [row["planned_for"] for row in rows if row["kind"] == "failed gates"] == [0.05]
+
+
+def test_a_plan_asks_what_another_epsilon_would_give(drafted: Callable[..., Path]) -> None:
+    def joint(*more: str) -> dict[str, float]:
+        said = json.loads(run("plan", drafted(), "--people", "200", "--json", *more).stdout)
+        (table, gates) = said["mechanism"]["tables"]
+        assert table["epsilon"] == pytest.approx(4 * gates["epsilon"])
+        return {**table, "width": said["intervals"][0]["half_width_points"]}
+
+    as_drafted, half = joint(), joint("--epsilon", "1", "--force")
+    assert (as_drafted["epsilon"], half["epsilon"]) == (1.6, 0.8)
+    assert half["width"] > as_drafted["width"]
 
 
 def test_a_plan_says_which_mechanism_is_narrower_and_where_a_secure_sum_would_pay(
@@ -148,6 +168,9 @@ def test_a_plan_says_which_mechanism_is_narrower_and_where_a_secure_sum_would_pa
         ("--people", "84", "--widest", "nan"),
         ("--people", "84", "--widest", "-1"),
         ("--people", "84", "--colluders", "1"),
+        ("--people", "84", "--epsilon", "0"),
+        ("--people", "84", "--epsilon", "1e-400"),
+        ("--people", "84", "--epsilon", "nan"),
     ],
 )
 def test_a_plan_of_nonsense_is_refused_in_one_line(
