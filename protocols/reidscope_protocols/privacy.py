@@ -56,6 +56,26 @@ class PrivacyLoss:
         return cls(math.ceil(Fraction(value) * NANO))
 
     @classmethod
+    def asked_for(cls, text: str) -> PrivacyLoss:
+        """Read an epsilon that a study asks for: positive, and no finer than it is charged.
+
+        Raises
+        ------
+        ConfigError
+            0, a negative number, no number, more than 1,000, or less than a nano (such as 1e-400):
+            rounded up it would be another price than the one that was typed.
+        """
+        loss = cls.from_decimal(text)
+        if Decimal(text) < Decimal(1) / NANO:
+            raise ConfigError(
+                "epsilon",
+                got="none, or less than can be charged",
+                expected="at least 0.000000001",
+                do="ask for more: a table at so little is noise alone",
+            )
+        return loss
+
+    @classmethod
     def charged_for(cls, epsilon: float) -> PrivacyLoss:
         """Loss to charge for a mechanism whose proved map is `epsilon`: rounded up to a nano."""
         if not math.isfinite(epsilon):

@@ -199,7 +199,7 @@ def read_answers(
         beyond_sizes=comma_lists.whole_numbers(beyond_sizes, "beyond-sizes")
         if beyond_sizes.strip()
         else (),
-        epsilon=PrivacyLoss.from_decimal(epsilon),
+        epsilon=PrivacyLoss.asked_for(epsilon),
     )
 
 

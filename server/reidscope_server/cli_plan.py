@@ -10,6 +10,7 @@ import typer
 
 from reidscope_protocols import comma_lists
 from reidscope_protocols.errors import InputError, RefusalError
+from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.study import Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_server.mechanisms import DELTA, MechanismChoice
@@ -24,6 +25,7 @@ from reidscope_server.planning import (
 from reidscope_server.planning_groups import GroupWidth, group_shares, plan_groups
 
 _MOST_SITES = 10_000
+_BESIDE = {"failed gates": "failed_gates", "damage": "lost_1_percent"}
 
 
 def plan_command(
@@ -51,6 +53,10 @@ def plan_command(
             dir_okay=False,
         ),
     ] = None,
+    epsilon: Annotated[
+        str,
+        typer.Option(help="What if the whole study had this epsilon, split as in the draft?"),
+    ] = "",
     colluders: Annotated[
         int, typer.Option(min=0, help="Sites against the others that a secure sum must bear.")
     ] = 0,
@@ -82,8 +88,13 @@ def plan_command(
         )
     study = Study.parse(draft_file.read_bytes())
     sizes = _sizes(people, sites)
-    rates = {**({} if rehearsed is None else _rehearsed(rehearsed, study)), **_typed(rate or [])}
-    planned = plan(study, sizes, Expected(rates=rates, colluders=colluders), delta=delta)
+    if epsilon:
+        study = _at(study, PrivacyLoss.asked_for(epsilon))
+    there = Expected() if rehearsed is None else _rehearsed(rehearsed, study)
+    expected = Expected(
+        rates={**there.rates, **_typed(rate or [])}, beside=there.beside, colluders=colluders
+    )
+    planned = plan(study, sizes, expected, delta=delta)
     by_group = plan_groups(study, sizes, group_shares(study, shares))
     choice = mechanisms(study, delta=delta)
     beyond = too_wide(planned, widest_points=widest)
@@ -149,16 +160,35 @@ def _typed(words: list[str]) -> dict[str, float]:
     return rates
 
 
-def _rehearsed(path: Path, study: Study) -> dict[str, float]:
+def _at(study: Study, loss: PrivacyLoss) -> Study:
+    """Return the study at another price: every table keeps its part of it."""
+    tables = tuple(
+        table.model_copy(
+            update={"epsilon_nano": max(1, table.epsilon_nano * loss.nano // study.loss.nano)}
+        )
+        for table in study.tables
+    )
+    return study.model_copy(update={"tables": tables})
+
+
+def _rehearsed(path: Path, study: Study) -> Expected:
     first = study.experiment.attackers[0]
     try:
         rows = json.loads(path.read_bytes())["rates"]
-        return {
-            (row["arm"] if row["attacker"] == first else f"{row['arm']}/{row['attacker']}")
-            + f"@{int(row['gallery'])}": float(row["rank_1"])
-            for row in rows
-        }
-    except (ValueError, KeyError, TypeError):
+        return Expected(
+            rates={
+                (row["arm"] if row["attacker"] == first else f"{row['arm']}/{row['attacker']}")
+                + f"@{int(row['gallery'])}": float(row["rank_1"])
+                for row in rows
+            },
+            beside={
+                (kind, row["arm"]): float(row[field])
+                for row in rows
+                for kind, field in _BESIDE.items()
+                if row.get(field) is not None
+            },
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             "rehearsal",
             got="a file without rates",
@@ -221,7 +251,7 @@ def _of_mechanisms(choice: MechanismChoice) -> str:
         else "for no number of tables that a study can have"
     )
     return (
-        f"mechanism: {choice.narrower} is narrower; at epsilon {choice.epsilon_nano / 1e9:g} and"
+        f"mechanism: {choice.narrower} is narrower; at epsilon {choice.epsilon_nano / NANO:g} and"
         f" delta {choice.delta:g} discrete Gaussian noise (zCDP, rho {choice.rho:.3g}) is"
         f" {choice.factor:.2f} times the Laplace; it would be narrower {from_tables}"
     )
@@ -276,7 +306,7 @@ def _as_json(
         ],
         "mechanism": {
             "narrower": choice.narrower,
-            "epsilon": choice.epsilon_nano / 1e9,
+            "epsilon": choice.epsilon_nano / NANO,
             "delta": choice.delta,
             "rho": choice.rho,
             "gaussian_over_laplace": round(choice.factor, 3),
@@ -285,7 +315,7 @@ def _as_json(
                 {
                     "table": table.table,
                     "cells": table.cells,
-                    "epsilon": table.epsilon_nano / 1e9,
+                    "epsilon": table.epsilon_nano / NANO,
                     "laplace_sd": round(table.laplace_sd, 3),
                     "gaussian_sd": round(table.gaussian_sd, 3),
                 }

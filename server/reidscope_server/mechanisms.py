@@ -24,6 +24,7 @@ _MOST_TABLES = 1000
 _HALVINGS = 100
 _SMALLEST_ALPHA = 1.01  # OpenDP's own: nearer to 1 gains nothing and cancels
 _WIDE_SIGMA = 4.0
+_NO_NOISE = 1e-100  # people: an epsilon of hundreds leaves less than a float can hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def compare_mechanisms(
         )
     total = sum(nano for _, _, nano in tables)
     rho = rho_within(total / NANO, delta)
-    laplace = [math.sqrt(noise_variance(nano)) for _, _, nano in tables]
+    laplace = [max(math.sqrt(noise_variance(nano)), _NO_NOISE) for _, _, nano in tables]
     # sigma = factor * (Laplace's sd), table by table, and sum of 1 / (2 sigma^2) = rho
     factor = math.sqrt(sum(1 / (2 * sd * sd) for sd in laplace) / rho)
     return MechanismChoice(

@@ -50,13 +50,16 @@ class Expected:
     rates : mapping of str to float
         Column (`unmodified`, an arm, `arm/attacker`) to the share found, in [0, 1];
         `unmodified@1000` for one gallery size of several.
+    beside : mapping of (str, str) to float
+        (`failed gates` or `damage`, arm) to the share of people, in [0, 1].
     other : float
-        Share of every column that `rates` does not name, and of failed gates and damage.
+        Share of everything that `rates` and `beside` do not name.
     colluders : int
         Sites that a secure sum would tolerate to work against the others.
     """
 
     rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    beside: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     other: float = _A_HALF
     colluders: int = 0
 
@@ -212,7 +215,10 @@ def _check(study: Study, people_per_site: Sequence[int], expected: Expected) -> 
             expected=f"1 to {LARGEST_SITE} people at each of at least one site",
             do="give each site's declared size",
         )
-    if not all(0 <= share <= 1 for share in (expected.other, *expected.rates.values())):
+    if not all(
+        0 <= share <= 1
+        for share in (expected.other, *expected.rates.values(), *expected.beside.values())
+    ):
         raise InputError("plan", got="a share outside 0 to 1", expected="0 to 1", do="correct it")
     columns = [readout.column for readout in study.experiment.readouts]
     points = {f"{readout.column}@{size}" for readout, size in read_points(study)}
@@ -263,7 +269,8 @@ def _questions(study: Study, expected: Expected) -> Iterator[_Question]:
         )
     for table in study.tables[1:]:
         for kind, arm, row in _warnings(study, table):
-            yield _Question(table=table.table, kind=kind, arm=arm, row=row, mean=expected.other)
+            share = expected.beside.get((kind, arm), expected.other)
+            yield _Question(table=table.table, kind=kind, arm=arm, row=row, mean=share)
     for tail in tail_questions(study):
         yield _Question(
             table=tail.table,

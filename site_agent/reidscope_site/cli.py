@@ -315,12 +315,17 @@ def ledger(
     if as_json:
         show_json(answer)
         return
-    columns = ("sequence", "written at", "kind", "study", "epsilon", "head")
-    rows = [[str(row[column])[:20] for column in columns] for row in answer["entries"]]
+    columns = ("day", "kind", "name", "study", "approved by", "epsilon", "odds", "left", "release")
+    rows = [
+        [row["written at"][:10], row["kind"], row["name"], row["study"][:8]]
+        + [row[column] for column in columns[4:]]
+        for row in answer["entries"]
+    ]
     show_table("ledger", columns, rows)
     say(
-        f"spent {answer['spent']} of {answer['lifetime_cap']}"
-        f" (odds at most {answer['odds']} times); the chain holds,"
+        f"spent {answer['spent']} of {answer['lifetime_cap']}, left {answer['left']}, at most"
+        f" {answer['study_cap']} a study; nobody's odds grew by more than {answer['odds']} times,"
+        f" at the cap {answer['odds_at_the_cap'] or 'beyond any number'}; the chain holds,"
         f" {'and its witness agrees' if answer['witnessed'] else 'without a witness'}"
     )
 

@@ -212,6 +212,11 @@ class Consent:
         row = self._last(study_sha256)
         return Verdict(row[0]) if row else None
 
+    def role(self, study_sha256: str) -> str:
+        """Return the role of the last decision about a study, empty where nobody decided."""
+        row = self._last(study_sha256)
+        return Decision.parse(peek_payload(row[4])).role if row else ""
+
     def number(self, study_sha256: str) -> int:
         """Return the number of the last decision about a study, 0 where nobody decided."""
         (number,) = self._connection.execute(

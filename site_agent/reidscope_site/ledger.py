@@ -176,6 +176,10 @@ class Ledger:
             The table was charged before and its release was not stored: it is lost.
         BudgetExhaustedError
             It does not fit under the policy's caps; nothing is charged.
+
+        Privacy
+        -------
+        Every loss of every study adds up in one account, for ever (docs/privacy.md, "Composition").
         """
         self._introduce()
         with transaction(self._connection):
@@ -288,6 +292,14 @@ class Ledger:
             "SELECT 1 FROM ledger WHERE kind = 'charged' AND study_sha256 = ?", (study_sha256,)
         ).fetchone()
         return row is not None
+
+    def state(self, study_sha256: str) -> str:
+        """Say in a word what became of a study's tables: `stored`, `in hand`, `lost` or none."""
+        if self.stored(study_sha256) is not None:
+            return "stored"
+        if not self.charged(study_sha256):
+            return ""
+        return "in hand" if self.in_hand(study_sha256, datetime.now(UTC)) else "lost"
 
     def in_hand(self, study_sha256: str, now: datetime) -> bool:
         """Whether a charge is so young that its release may be about to be stored."""

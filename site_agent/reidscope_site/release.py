@@ -89,6 +89,11 @@ def noisy_counter(cells: int, epsilon: PrivacyLoss) -> NoisyCounter:
 
 
 def _measurement(cells: int, scale: float) -> dp.Measurement:
+    if not 0 < scale < math.inf:
+        # OpenDP takes a scale of 0 and returns exact counts.
+        raise PolicyRefusalError(
+            "noise", got="a scale that is none", expected="a positive, finite one", do="report it"
+        )
     people = dp.vector_domain(dp.atom_domain(T="i64")), dp.symmetric_distance()
     count = dp.t.then_count_by_categories(list(range(cells)), null_category=False, TOA="i64")
     return people >> count >> dp.m.then_laplace(scale=scale)

@@ -85,7 +85,8 @@ class Studies:
 def check_policy(study: Study, policy: Policy, ledger: Ledger) -> None:
     """Raise a RefusalError if the site's policy forbids `study`, whoever approves it.
 
-    Everything compared is public or typed by a person: the refusal tells nothing about the data.
+    Everything compared is public or typed by a person: the refusal tells nothing about the data
+    (docs/privacy.md, "Refusals").
     """
     if study.population not in policy.populations:
         raise PolicyRefusalError(

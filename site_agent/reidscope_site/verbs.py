@@ -11,6 +11,7 @@ from reidscope_protocols.desk import Answer, Desk, dispatch
 from reidscope_protocols.durable import sync_folder, write_durably
 from reidscope_protocols.errors import PolicyRefusalError
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
+from reidscope_site.account import account
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
 from reidscope_site.journal import Event
@@ -167,30 +168,6 @@ def _preview(agent: Agent, arguments: Mapping[str, Any]) -> Answer:
     return {"bytes": preview(study, agent.policy, agent.config.name).decode()}
 
 
-def _ledger(agent: Agent, _: Mapping[str, Any]) -> Answer:
-    agent.ledger.check()
-    spent = agent.ledger.spent()
-    return {
-        "spent": str(spent),
-        "lifetime_cap": agent.policy.epsilon_lifetime,
-        "odds": round(spent.odds, 2),
-        "head": agent.ledger.head().model_dump(),
-        "witnessed": agent.ledger.is_witnessed,
-        "entries": [
-            {
-                "sequence": entry.sequence,
-                "written at": entry.written_at,
-                "kind": entry.kind,
-                "study": entry.study_sha256,
-                "table": entry.table,
-                "epsilon": str(entry.loss),
-                "head": entry.head,
-            }
-            for entry in agent.ledger.entries()
-        ],
-    }
-
-
 def _adopt(agent: Agent, arguments: Mapping[str, Any], *, caller: Caller) -> Answer:
     return {"charged": str(agent.adopt(arguments["role"], caller))}
 
@@ -231,7 +208,7 @@ _VERBS: Mapping[str, Callable[[Agent, Mapping[str, Any]], Answer]] = {
     "status": lambda agent, _: standing(agent),
     "hold": _hold,
     "preview": _preview,
-    "ledger": _ledger,
+    "ledger": lambda agent, _: account(agent),
     "journal": _journal,
     "export": _export,
     "import": _import,

@@ -1,7 +1,8 @@
 """The claimed epsilon, audited from signed bytes; and mutants of the release path, each caught.
 
 The audit's bound exceeds the true epsilon with a chance of at most one in a thousand
-(`auditor.ERROR`); benchmarks/audit_power.py has run it a thousand times without one false alarm.
+(`auditor.ERROR`; docs/privacy.md, "Audited"). Of 1,500 audits of the honest path, as
+benchmarks/audit_power.py makes them, one raised a false alarm.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import opendp.prelude as dp
 import pytest
@@ -73,6 +75,22 @@ def test_the_narrower_mechanism_is_the_one_that_was_measured(
         assert table.gaussian_sd == pytest.approx(gaussian, rel=0.01)
     assert choice.gaussian_from is not None
     assert (count >= choice.gaussian_from) is (narrower == "discrete Gaussian")
+
+
+def test_the_table_of_the_planning_page_is_what_is_computed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "planning.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", page, flags=re.MULTILINE)
+    assert [int(count) for count, _ in rows] == [1, 4, 10, 12]
+    for count, said in rows:
+        for epsilon, pair in zip((1, 2, 4), said.split(" | "), strict=True):
+            noise = compare_mechanisms(equal_tables(int(count), epsilon)).tables[0]
+            laplace, gaussian = map(float, pair.split(" / "))
+            assert noise.laplace_sd == pytest.approx(laplace, abs=0.06)
+            assert noise.gaussian_sd == pytest.approx(gaussian, abs=0.06)
+    (narrower,) = re.findall(r"^\| Gaussian is narrower from \| (.+) \|$", page, flags=re.MULTILINE)
+    for epsilon, words in zip((1, 2, 4), narrower.split(" | "), strict=True):
+        choice = compare_mechanisms(equal_tables(1, epsilon))
+        assert f"{choice.gaussian_from} tables" == words
 
 
 def test_unequal_tables_share_the_gaussians_budget_and_spend_all_of_it() -> None:

@@ -264,3 +264,22 @@ def test_distributed_noise_pays_where_the_sites_noise_outweighs_sampling(
     )
     assert math.sqrt(2 * cells / (people * rate * (1 - rate))) == pytest.approx(0.685, abs=1e-3)
     assert width.distributed_pays is pays
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    nano=st.integers(5, 10**12),
+    people=st.lists(st.integers(1, 10**9), min_size=1, max_size=5),
+    other=st.sampled_from([0.0, 1e-300, 0.1, 0.5, 1.0]),
+    blur=st.floats(0, 1),
+    delta=st.sampled_from([1e-300, 1e-12, 1e-6, 0.5]),
+)
+def test_whatever_can_be_asked_can_be_planned(
+    nano: int, people: list[int], other: float, blur: float, delta: float
+) -> None:
+    study = a_study(str(PrivacyLoss(nano)), ARMS[:2], damage_arms=("blur",))
+    expected = Expected(other=other, rates={"blur": blur}, colluders=len(people) - 1)
+    for width in plan(study, people, expected, delta=delta):
+        most = 100 if width.kind == "difference" else 50
+        for points in (width.half_width_points, width.gaussian_points, width.distributed_points):
+            assert 0 <= points <= most + 1e-9

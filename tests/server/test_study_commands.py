@@ -15,6 +15,7 @@ from reidscope_protocols.groups import GroupedBy, Groups
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Study
+from reidscope_protocols.terminal import run_as_command
 from reidscope_protocols.vocabulary import Attacker, FailedGate, ScanRule
 from reidscope_server.cli_study import study_app
 
@@ -95,7 +96,13 @@ REHEARSED = {
     "acquired": 1.0,
     "rates": [
         {"arm": "unmodified", "attacker": "calibrated", "gallery": 100, "rank_1": 0.81},
-        {"arm": "blur", "attacker": "calibrated", "gallery": 100, "rank_1": 0.22},
+        {
+            "arm": "blur",
+            "attacker": "calibrated",
+            "gallery": 100,
+            "rank_1": 0.22,
+            "failed_gates": 0.05,
+        },
         {"arm": "blur", "attacker": "repairing", "gallery": 100, "rank_1": 0.4},
     ],
 }
@@ -114,6 +121,20 @@ def test_a_plan_reads_the_rates_of_a_rehearsal_and_what_is_typed_goes_before_the
 
     assert at() == {"unmodified": 0.81, "blur": 0.22, "blur/repairing": 0.4}
     assert at("--rate", "blur/repairing@100=0.6")["blur/repairing"] == 0.6
+    rows = json.loads(run(*asked).stdout)["intervals"]
+    assert [row["planned_for"] for row in rows if row["kind"] == "failed gates"] == [0.05]
+
+
+def test_a_plan_asks_what_another_epsilon_would_give(drafted: Callable[..., Path]) -> None:
+    def joint(*more: str) -> dict[str, float]:
+        said = json.loads(run("plan", drafted(), "--people", "200", "--json", *more).stdout)
+        (table, gates) = said["mechanism"]["tables"]
+        assert table["epsilon"] == pytest.approx(4 * gates["epsilon"])
+        return {**table, "width": said["intervals"][0]["half_width_points"]}
+
+    as_drafted, half = joint(), joint("--epsilon", "1", "--force")
+    assert (as_drafted["epsilon"], half["epsilon"]) == (1.6, 0.8)
+    assert half["width"] > as_drafted["width"]
 
 
 def test_a_plan_says_which_mechanism_is_narrower_and_where_a_secure_sum_would_pay(
@@ -148,6 +169,9 @@ def test_a_plan_says_which_mechanism_is_narrower_and_where_a_secure_sum_would_pa
         ("--people", "84", "--widest", "nan"),
         ("--people", "84", "--widest", "-1"),
         ("--people", "84", "--colluders", "1"),
+        ("--people", "84", "--epsilon", "0"),
+        ("--people", "84", "--epsilon", "1e-400"),
+        ("--people", "84", "--epsilon", "nan"),
     ],
 )
 def test_a_plan_of_nonsense_is_refused_in_one_line(
@@ -199,6 +223,38 @@ def test_a_new_study_asks_for_what_was_typed(constants: Path) -> None:
     assert str(study.loss) == "2.25"
     for table in study.tables:
         assert f"{table.table} of {len(table.cells)} cells" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [
+        *(("--epsilon", value, 14) for value in ("0", "-1", "nan", "1e-400", "1001", "much", "")),
+        ("--epsilon", "0.000000001", 21),  # a fifth of it is nothing
+        ("--damage-epsilon", "0", 14),
+        ("--anchors", "1", 10),
+        ("--anchors", "100,100", 21),
+        ("--anchors", "2002", 10),
+        ("--anchors", "", 10),
+        ("--sites", "", 21),
+        ("--sites", "north,north", 21),
+        ("--minimum-people", "0", 21),
+        ("--minimum-sites", "2", 21),
+    ],
+)
+def test_a_new_study_of_nonsense_ends_with_its_code_and_one_line(
+    constants: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, code: int
+) -> None:
+    out = constants / "draft.json"
+    typed = {
+        "--id": "faces-2", "--sites": "north", "--constants": str(constants), "--out": str(out),
+        "--arms": "blur", "--anchors": "100", option: value,
+    }  # fmt: skip
+    words = ["new", *(word for pair in typed.items() for word in pair)]
+    with pytest.raises(SystemExit) as ended:
+        run_as_command(lambda: study_app(words, standalone_mode=False))
+    assert ended.value.code == code
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("attackers", ["", "clever", "calibrated,clever"])

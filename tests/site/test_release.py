@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy import stats
 
 from reidscope_protocols.envelope import Opened, open_envelope
@@ -25,7 +26,7 @@ from reidscope_protocols.errors import (
 )
 from reidscope_protocols.keys import KeyRecord, KeyRing
 from reidscope_protocols.privacy import NANO, PrivacyLoss
-from reidscope_protocols.statements import Release
+from reidscope_protocols.statements import Release, ReleasedTable
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
 from reidscope_site import release as release_module
@@ -268,6 +269,30 @@ def test_no_way_leads_to_a_seed() -> None:
 def test_an_epsilon_of_nothing_is_refused() -> None:
     with pytest.raises(PolicyRefusalError):
         noisy_counter(3, PrivacyLoss(0))
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.0, -1.0, math.nan, math.inf])
+def test_a_scale_that_would_release_exact_counts_or_none_is_refused(scale: float) -> None:
+    """OpenDP itself takes a scale of 0, and adds no noise."""
+    with pytest.raises(PolicyRefusalError):
+        release_module._measurement(3, scale)
+
+
+@pytest.mark.parametrize("cells", [[0.5], ["1"], [[0]]])
+def test_a_cell_that_is_no_integer_is_never_counted(cells: list[object]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        noisy_counter(3, PrivacyLoss(NANO))(cells)  # type: ignore[arg-type]  # what is tried
+
+
+@pytest.mark.parametrize(
+    "counts", [(1, 2, 3.0, 4, 5), (1, 2, "3", 4, 5), (1, 2, None, 4, 5), (1, 2, True, 4, 5)]
+)
+def test_a_release_of_something_else_than_integers_cannot_be_written(
+    counts: tuple[object, ...],
+) -> None:
+    said = {"table": "t", "epsilon_nano": 1, "mechanism": "discrete-laplace", "scale": "1.0"}
+    with pytest.raises(ValidationError):
+        ReleasedTable.model_validate({**said, "counts": counts})
 
 
 def test_an_outcome_that_cannot_be_opened_costs_nothing(
