@@ -15,6 +15,7 @@ from reidscope_protocols.statements import Release
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.report.build import build_report
+from reidscope_server.report.readings import estimable
 from reidscope_server.report.write import write_report
 from reidscope_server.sites import own_keys
 
@@ -100,7 +101,8 @@ def headlines(report: Report) -> tuple[str, ...]:
     failed = {row.arm: f"; its gates failed for {row.rate:.0%}" for row in report.failed_gates}
     return tuple(
         f"{row.arm}{f' ({row.attacker})' if several else ''}: found among {row.gallery_size:,} "
-        f"faces: {row.rate:.0%} (95% interval {row.low:.0%} to {row.high:.0%})"
+        f"faces: {f'{row.rate:.0%}' if estimable(row) else 'not estimable'} "
+        f"(95% interval {row.low:.0%} to {row.high:.0%})"
         f"{failed.get(row.arm, '')}"
         for row in report.identification
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from reidscope_protocols.report import Report
 from reidscope_server.report.boxes import counts
 from reidscope_server.report.drawing import Sketch
+from reidscope_server.report.places import places
 from reidscope_server.report.plots import effects, forest, rates
 from reidscope_server.report.risk import gates, risk
 
@@ -20,7 +21,7 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn.append(effects)
     if report.failed_gates:
         drawn += [risk, gates]
-    drawn += [forest, counts]
+    drawn += [forest, *([places] if report.catchment else []), counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}
 

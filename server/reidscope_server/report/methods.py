@@ -16,7 +16,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusion, Mate, ScanRule
 from reidscope_server.estimates import ANY_ATTACKER, ANY_DEFACER
 from reidscope_server.report.drawing import minus
-from reidscope_server.report.readings import Arm, arms, unmodified
+from reidscope_server.report.readings import Arm, arms, estimable, unmodified
 
 METHODS_FILE = "methods.txt"
 _DIGITS = 12
@@ -203,6 +203,8 @@ def _arm(arm: Arm) -> str:
 
 def _ci(row: _Interval) -> str:
     low, high = 100 * row.low, 100 * row.high
+    if not estimable(row):
+        return "a share that the noise hides (95% interval 0 to 100%)"
     return f"{100 * row.rate:.1f}% (95% interval {low:.1f} to {high:.1f}%)"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from reidscope_protocols.report import Comparison, Damage, FailedGates, Identification, Report
 from reidscope_protocols.side_tables import SERIOUS_DAMAGE
 from reidscope_protocols.vocabulary import UNMODIFIED
+from reidscope_server.report.drawing import percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,43 @@ def arms(report: Report) -> tuple[Arm, ...]:
         )
         for place, name in enumerate(dict.fromkeys(row.arm for row in rows))
     )
+
+
+class Ranged(Protocol):
+    """Anything with a 95% interval of a share."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        ...
+
+
+def estimable(row: Ranged) -> bool:
+    """Whether the noise left anything to estimate: an interval of 0 to 100% says nothing.
+
+    The point estimate beside such an interval (a half, where the noisy people do not even add up to
+    one) must not be shown to readers.
+    """
+    return row.low > 0 or row.high < 1
+
+
+class Rated(Ranged, Protocol):
+    """A share with its 95% interval."""
+
+    @property
+    def rate(self) -> float:
+        """Point estimate."""
+        ...
+
+
+def spoken(row: Rated) -> str:
+    """Write a rate as whole percent, or that there is none to be shown."""
+    return percent(row.rate) if estimable(row) else "not estimable"
 
 
 def attackers(report: Report) -> tuple[str, ...]:
