@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reidscope_protocols.report import Identification, Report
+from reidscope_protocols.report import FailedGates, Identification, Report
 from reidscope_protocols.report_rows import OverSites
 from reidscope_server.report.drawing import (
     BLUE,
@@ -189,7 +189,12 @@ def sites_drawn(report: Report) -> int:
 
 def gates_beside(every: Sequence[Arm]) -> list[str]:
     """Say each arm's failed gates, to stand beside its rate; nothing for unmodified scans."""
-    return [f"{spoken(arm.failed)} failed gates" if arm.failed else "" for arm in every]
+    return [_gates(arm.failed) if arm.failed else "" for arm in every]
+
+
+def _gates(failed: FailedGates) -> str:
+    said = f"{percent(failed.rate)} failed gates"
+    return said if estimable(failed) else "failed gates: not estimable"
 
 
 def _curve(axes: Axes, report: Report) -> None:

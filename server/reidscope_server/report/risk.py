@@ -107,7 +107,8 @@ def _mark(axes: Axes, arm: Arm, price: Price) -> None:
         axes.plot(
             (price.rate, price.rate), (row.low, row.high), color=ink, alpha=0.3, linewidth=1.4
         )
-        axes.plot(price.rate, row.rate, zorder=3, **point(arm.place, one, 7.5))
+        if estimable(price) and estimable(row):
+            axes.plot(price.rate, row.rate, zorder=3, **point(arm.place, one, 7.5))
 
 
 def _scaled(axes: Axes, right: float, top: float, *, ticks: int) -> None:

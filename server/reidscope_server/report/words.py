@@ -82,7 +82,7 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
         best = min(defaced, key=lambda arm: arm.worst.rate)
         rates = (unmodified.found[0], best.worst)
         hidden = of_100(max(0.0, rates[0].rate - rates[1].rate))
-        hides = hidden if all(map(estimable, rates)) else "an unknown share of people"
+        hides = hidden if all(map(estimable, rates)) else "an unknown number of people"
         said |= {
             "effects": f"{best.name} hides {hides} whom their unmodified scan "
             f"gives away, and {_gates_of(best, asked)}.",
@@ -101,7 +101,7 @@ def of_100(share: float) -> str:
 
 def of_row(row: Rated) -> str:
     """Say a rate as people of 100, or that the noise hides it."""
-    return of_100(row.rate) if estimable(row) else "an unknown share of people"
+    return of_100(row.rate) if estimable(row) else "an unknown number of people"
 
 
 def _after(arm: Arm) -> str:
