@@ -104,15 +104,15 @@ class Robust(Parsed):
     ----------
     method : str
         "without the furthest site": pooled over all sites but the one furthest from the median of
-        sites; its interval holds those without each single site. "median of sites": one site, one
-        vote.
+        sites; its interval holds those without each single site. "trimmed mean of sites": one
+        site, one vote, a fifth of the sites left out at either end.
     left_out : str or None
         The furthest site.
     withstands : int
         Sites that may send anything without moving the estimate out of the others' reach.
     """
 
-    method: Literal["without the furthest site", "median of sites"]
+    method: Literal["without the furthest site", "trimmed mean of sites"]
     arm: Line
     attacker: Line
     gallery_size: int

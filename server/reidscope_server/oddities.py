@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from reidscope_protocols.report_rows import Oddity
 from reidscope_protocols.statements import Release
@@ -25,16 +26,23 @@ _TWICE = 2
 _FAR = 4.0
 """Standard errors; two-sided, 6.3e-5 a rate where errors are normal."""
 
+_RAREST = 1e-12
+"""Beyond it a normal tail says nothing of counts."""
+
+_ENOUGH = 3
+"""Sites: of two that differ nobody can say which is odd."""
+
 
 def oddities(study: Study, releases: Sequence[Release]) -> tuple[Oddity, ...]:
     """List what deserves a question, site by site in the order of `releases`."""
+    unlike = _unlike_the_others(study, releases)
     return tuple(
         oddity
         for place, release in enumerate(releases)
         for oddity in (
             *_of_itself(release),
             *_copied(release, releases[:place]),
-            *_unlike_the_others(study, release, releases),
+            *([unlike[release.site]] if release.site in unlike else []),
         )
     )
 
@@ -78,30 +86,36 @@ def _copied(release: Release, earlier: Sequence[Release]) -> Iterator[Oddity]:
             )
 
 
-def _unlike_the_others(
-    study: Study, release: Release, releases: Sequence[Release]
-) -> Iterator[Oddity]:
-    rest = [other for other in releases if other is not release]
-    if not rest:
-        return
-    ours, theirs = pool(study, [release]), pool(study, rest)
-    for readout, size in read_points(study):
-        one = found(study, ours, column=readout.column, gallery_size=size)
-        all_others = found(study, theirs, column=readout.column, gallery_size=size)
-        if one.people <= 0 or all_others.people <= 0:
+def _unlike_the_others(study: Study, releases: Sequence[Release]) -> dict[str, Oddity]:
+    """Compare each site's shares with the median of sites, which one site cannot carry away.
+
+    sigma_G is no part of it: all sites met the same gallery.
+    """
+    tables = [pool(study, [release]) for release in releases]
+    points = read_points(study)
+    worst: dict[str, tuple[float, str]] = {}
+    for readout, size in points:
+        weighed = [found(study, t, column=readout.column, gallery_size=size) for t in tables]
+        rates = [share(w) for w in weighed if w.people > 0]
+        if len(rates) < _ENOUGH:
             continue
-        pooled = share(all_others)
-        # sigma_G is no part of it: all sites met the same gallery.
-        error = math.hypot(*(_standard_error(w, pooled) for w in (one, all_others)))
-        apart = (one.total / one.people - pooled) / error if error else 0.0
-        if abs(apart) > _FAR:
-            yield Oddity(
-                site=release.site,
-                what=f"{readout.arm}, {readout.attacker}, {size} faces: "
-                f"{'more' if apart > 0 else 'fewer'} found than at the others, "
-                f"{abs(apart):.1f} standard errors",
-                false_alarm=math.erfc(abs(apart) / math.sqrt(2)),
-            )
+        middle = median(rates)
+        for release, w in zip(releases, weighed, strict=True):
+            error = _standard_error(w, middle) if w.people > 0 else 0.0
+            apart = (w.total / w.people - middle) / error if error else 0.0
+            if abs(apart) > abs(worst.get(release.site, (0.0, ""))[0]):
+                said = f"{readout.arm}, {readout.attacker}, {size} faces"
+                worst[release.site] = apart, said
+    return {
+        site: Oddity(
+            site=site,
+            what=f"{said}: {'more' if apart > 0 else 'fewer'} people found than at the median of "
+            f"sites, by {abs(apart):.1f} standard errors",
+            false_alarm=min(1.0, len(points) * max(_RAREST, math.erfc(abs(apart) / math.sqrt(2)))),
+        )
+        for site, (apart, said) in worst.items()
+        if abs(apart) > _FAR
+    }
 
 
 def _standard_error(weighed: Weighed, mean: float) -> float:

@@ -28,6 +28,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reidscope_protocols.report_rows import OverSites
 from reidscope_protocols.statements import Release
 from reidscope_protocols.study import Study
@@ -36,12 +39,14 @@ from reidscope_server.intervals import Interval, Quadratic, Weighed
 from reidscope_server.pooling import pool
 from reidscope_server.student import two_sided
 
+Floats = NDArray[np.float64]
 FEWEST_SITES = 2
 _CONFIDENCE = 0.95
 _Z = 1.959963984540054
 _KNOWN_SIZE = 5  # standard deviations of a total's noise
 _WIDEST_TAU_SQUARED = 0.25  # of any shares in [0, 1]
-_ROUNDS, _HALVINGS = 3, 40
+_ROUNDS, _HALVINGS = 3, 30
+_NOTHING = 1e-12  # people squared: a variance to divide by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +62,6 @@ class SiteShare:
         noise = math.sqrt(self.weighed.noise_variance * self.weighed.cells)
         known = self.weighed.people >= max(1.0, _KNOWN_SIZE * noise)
         return self.weighed.people if known else float(self.declared_people)
-
-    def error(self, mean: float) -> float:
-        """e_k(p)."""
-        return self.weighed.total - mean * self.weighed.people
-
-    def within(self, mean: float) -> float:
-        """D_k without tau: sampling and noise, people squared."""
-        w = self.weighed
-        noise = w.weight_squares - 2 * mean * w.weight_sum + mean * mean * w.cells
-        return max(self.size * mean * (1 - mean) + w.noise_variance * noise, math.ulp(1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +90,19 @@ def sample_of_sites(sites: Sequence[SiteShare]) -> SampleOfSites:
     ----------
     Paule and Mandel (1982); Hartung and Knapp (2001); Fieller (1954). Coverage: docs/intervals.md.
     """
-    people = math.fsum(site.weighed.people for site in sites)
-    hits = math.fsum(site.weighed.total for site in sites)
-    mean = min(max((hits + 0.5) / max(people + 1, 1.0), 0.0), 1.0)
-    within, squared = [], 0.0
+    columns = _Columns.of(sites)
+    people = float(columns.people.sum())
+    mean = min(max((float(columns.total.sum()) + 0.5) / max(people + 1, 1.0), 0.0), 1.0)
+    squared, variances = 0.0, columns.within(mean)
     for _ in range(_ROUNDS):
-        within = [site.within(mean) for site in sites]
-        squared = _tau_squared(sites, within)
-        mean = _mean(sites, _variances(sites, within, squared))
+        within = columns.within(mean)
+        squared = columns.tau_squared(within)
+        variances = within + columns.size**2 * squared
+        mean = columns.mean(variances)
     return SampleOfSites(
         mean=mean,
-        interval=_interval(sites, _variances(sites, within, squared), mean),
-        between_sites=math.sqrt(squared),
+        interval=columns.interval(variances, mean),
+        between_sites=math.sqrt(squared) if people > 0 else 0.0,
     )
 
 
@@ -144,50 +140,77 @@ def over_sites(study: Study, releases: Sequence[Release]) -> tuple[OverSites, ..
     return tuple(rows)
 
 
-def _variances(sites: Sequence[SiteShare], within: Sequence[float], squared: float) -> list[float]:
-    return [w + site.size**2 * squared for site, w in zip(sites, within, strict=True)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """The sites side by side: each an array, one number a site."""
 
+    total: Floats
+    people: Floats
+    size: Floats
+    noise: Floats
+    weight_sum: Floats
+    weight_squares: Floats
+    cells: Floats
+    gallery_sd: float
 
-def _mean(sites: Sequence[SiteShare], variances: Sequence[float]) -> float:
-    pairs = list(zip(sites, variances, strict=True))
-    hits = math.fsum(site.size / v * site.weighed.total for site, v in pairs)
-    people = math.fsum(site.size / v * site.weighed.people for site, v in pairs)
-    return min(max(hits / people, 0.0), 1.0) if people > 0 else 0.5
+    @classmethod
+    def of(cls, sites: Sequence[SiteShare]) -> _Columns:
+        every = [site.weighed for site in sites]
+        return cls(
+            total=np.array([w.total for w in every], dtype=float),
+            people=np.array([w.people for w in every], dtype=float),
+            size=np.array([site.size for site in sites], dtype=float),
+            noise=np.array([w.noise_variance for w in every], dtype=float),
+            weight_sum=np.array([w.weight_sum for w in every], dtype=float),
+            weight_squares=np.array([w.weight_squares for w in every], dtype=float),
+            cells=np.array([w.cells for w in every], dtype=float),
+            gallery_sd=every[0].gallery_sd,
+        )
 
+    def within(self, mean: float) -> Floats:
+        """D_k without tau: sampling and noise, people squared."""
+        squares = self.weight_squares - 2 * mean * self.weight_sum + mean * mean * self.cells
+        return np.maximum(self.size * mean * (1 - mean) + self.noise * squares, _NOTHING)
 
-def _tau_squared(sites: Sequence[SiteShare], within: Sequence[float]) -> float:
-    def excess(squared: float) -> float:
-        variances = _variances(sites, within, squared)
-        mean = _mean(sites, variances)
-        errors = (site.error(mean) ** 2 / v for site, v in zip(sites, variances, strict=True))
-        return math.fsum(errors) - (len(sites) - 1)
+    def mean(self, variances: Floats) -> float:
+        """Solve sum c_k e_k(p) = 0, clamped; a half where no people are left."""
+        weights = self.size / variances
+        people = float(weights @ self.people)
+        return min(max(float(weights @ self.total) / people, 0.0), 1.0) if people > 0 else 0.5
 
-    if excess(0.0) <= 0:
-        return 0.0
-    low, high = 0.0, _WIDEST_TAU_SQUARED
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return (low + high) / 2
+    def tau_squared(self, within: Floats) -> float:
+        """Solve sum e_k^2 / D_k = K - 1 for tau^2; 0 where the sites differ by less."""
 
+        def excess(squared: float) -> float:
+            variances = within + self.size**2 * squared
+            errors = self.total - self.mean(variances) * self.people
+            return float((errors**2 / variances).sum()) - (len(errors) - 1)
 
-def _interval(sites: Sequence[SiteShare], variances: Sequence[float], mean: float) -> Interval:
-    pairs = [(site, site.weighed, v) for site, v in zip(sites, variances, strict=True)]
-    hits = math.fsum(site.size / v * w.total for site, w, v in pairs)
-    people = math.fsum(site.size / v * w.people for site, w, v in pairs)
-    if people <= 0:
-        return Interval(0.0, 1.0)
-    freedom = len(sites) - 1
-    far = two_sided(_CONFIDENCE, freedom) ** 2 / freedom
-    spread = far * math.fsum(site.size**2 / v for site, _, v in pairs)
-    gallery = _Z * sites[0].weighed.gallery_sd * people
-    kept = Quadratic(
-        (1 + far) * people * people - spread * math.fsum(w.people**2 / v for _, w, v in pairs),
-        -2 * (1 + far) * hits * people
-        + 2 * spread * math.fsum(w.total * w.people / v for _, w, v in pairs),
-        (1 + far) * hits * hits
-        - spread * math.fsum(w.total**2 / v for _, w, v in pairs)
-        - gallery * gallery,
-    )
-    ends = [mean, *kept.ends_below_zero(0.0, 1.0)]
-    return Interval(min(ends), max(ends))
+        if excess(0.0) <= 0:
+            return 0.0
+        low, high = 0.0, _WIDEST_TAU_SQUARED
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        return (low + high) / 2
+
+    def interval(self, variances: Floats, mean: float) -> Interval:
+        """Every p that the module's inequality keeps, as a hull that holds `mean`."""
+        hits = float((self.size / variances) @ self.total)
+        people = float((self.size / variances) @ self.people)
+        if people <= 0:
+            return Interval(0.0, 1.0)
+        freedom = len(variances) - 1
+        far = two_sided(_CONFIDENCE, freedom) ** 2 / freedom
+        spread = far * float((self.size**2 / variances).sum())
+        gallery = _Z * self.gallery_sd * people
+        both = float((self.total * self.people / variances).sum())
+        kept = Quadratic(
+            (1 + far) * people * people - spread * float((self.people**2 / variances).sum()),
+            -2 * (1 + far) * hits * people + 2 * spread * both,
+            (1 + far) * hits * hits
+            - spread * float((self.total**2 / variances).sum())
+            - gallery * gallery,
+        )
+        ends = [mean, *kept.ends_below_zero(0.0, 1.0)]
+        return Interval(min(ends), max(ends))

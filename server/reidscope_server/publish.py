@@ -16,7 +16,7 @@ from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.own_keys import own_keys
 from reidscope_server.report.build import build_report
-from reidscope_server.report.readings import attackers, measured
+from reidscope_server.report.readings import attackers, estimable, measured
 from reidscope_server.report.tail_words import tail_headlines
 from reidscope_server.report.write import write_report
 
@@ -102,7 +102,8 @@ def headlines(report: Report) -> tuple[str, ...]:
     failed = {row.arm: f"; its gates failed for {row.rate:.0%}" for row in report.failed_gates}
     return tuple(
         f"{row.arm}{f' ({row.attacker})' if several else ''}: found among {row.gallery_size:,} "
-        f"faces: {row.rate:.0%} (95% interval {row.low:.0%} to {row.high:.0%})"
+        f"faces: {f'{row.rate:.0%}' if estimable(row) else 'not estimable'} "
+        f"(95% interval {row.low:.0%} to {row.high:.0%})"
         f"{failed.get(row.arm, '')}"
         for row in measured(report)
     ) + tail_headlines(report)

@@ -6,11 +6,11 @@ Two, both beside the pooled rate and never in its place:
   the median of sites, pooled. Its interval is the hull of the K intervals that leave one site out
   each: whichever single site lied, the interval without it is among them. A liar who is left in
   has a rate no further from the median than the site that was left out.
-- "median of sites" (from 6 sites): one site, one vote, however many people it says it has. Its
-  interval runs between order statistics: the r-th site from either end lies beyond the median of
-  sites with a binomial probability, whatever the sites' distribution. Fewer than half of the sites
-  can carry the median out of the others' reach by nothing that they send, r - 1 an end of its
-  interval.
+- "trimmed mean of sites" (from 5 sites): one site, one vote, however many people it says it has. A
+  fifth of the sites is left out at either end, at least one, and the interval is Yuen's (1974):
+  t over the rest, with the spread of all sites pulled in to the outermost that are left. So many
+  sites may send anything without carrying the mean out of the honest sites' reach, or the interval
+  to where it says nothing.
 
 A site that noise drowns has no rate of its own: it is pooled, but has no vote.
 """
@@ -28,9 +28,10 @@ from reidscope_protocols.study import Study
 from reidscope_server.estimates import found, published, read_points
 from reidscope_server.intervals import Interval, Weighed, share, share_interval
 from reidscope_server.pooling import Pooled, pool
+from reidscope_server.student import two_sided
 
-FEWEST_TO_LEAVE_ONE, FEWEST_TO_VOTE = 3, 6
-_MISSED = 0.05
+FEWEST_TO_LEAVE_ONE, FEWEST_TO_VOTE = 3, 5
+_CONFIDENCE = 0.95
 _Z = 1.959963984540054
 
 
@@ -81,18 +82,19 @@ def _of_point(
             )
         )
     if len(voting) >= FEWEST_TO_VOTE:
-        between = median_interval([share(alone[place]) for place in voting], alone[0].gallery_sd)
+        rates_of = [alone[place].total / alone[place].people for place in voting]
+        mean, interval = trimmed_mean(rates_of, alone[0].gallery_sd)
         rows.append(
             Robust(
+                method="trimmed mean of sites",
                 arm=readout.arm,
                 attacker=readout.attacker,
                 gallery_size=size,
-                method="median of sites",
                 left_out=None,
-                withstands=(len(voting) - 1) // 2,
-                rate=published(median(share(alone[place]) for place in voting)),
-                low=published(between.low),
-                high=published(between.high),
+                withstands=trimmed_sites(len(voting)),
+                rate=published(mean),
+                low=published(interval.low),
+                high=published(interval.high),
             )
         )
     return rows
@@ -104,35 +106,33 @@ def has_rate(site: Weighed) -> bool:
     return interval.low > 0 or interval.high < 1
 
 
-def outer_rank(sites: int) -> int:
-    """Return the largest r whose order-statistic interval covers 95% of the time; 0 if none does.
-
-    The r-th smallest to the r-th largest of K rates misses the median of what they are drawn from
-    with probability 2 P(Binomial(K, 1/2) < r).
-    """
-    missed, rank = 0.0, 0
-    while True:
-        missed += 2 * math.comb(sites, rank) / 2**sites
-        if missed > _MISSED:
-            return rank
-        rank += 1
+def trimmed_sites(sites: int) -> int:
+    """Return how many sites are left out at either end: a fifth, at least one."""
+    return max(1, sites // 5)
 
 
-def median_interval(rates: Sequence[float], gallery_sd: float) -> Interval:
-    """Interval of the median of sites, widened by the one public gallery that all sites met.
+def trimmed_mean(rates: Sequence[float], gallery_sd: float) -> tuple[float, Interval]:
+    """Trimmed mean of sites and its 95% interval.
 
     Parameters
     ----------
     rates : sequence of float
-        At least `FEWEST_TO_VOTE`, in [0, 1].
+        At least `FEWEST_TO_VOTE`, one a site, not clamped.
     gallery_sd : float
-        sigma of the anchor: the middle moves with it, and its reach is added to both ends' own.
+        sigma of the anchor: all sites met one gallery, and its error does not shrink with them.
+
+    References
+    ----------
+    Yuen (1974): t on h - 1 degrees of freedom, h = K - 2 g, standard error
+    sqrt(winsorised sum of squares / (h (h - 1))).
     """
-    ordered, rank = sorted(rates), outer_rank(len(rates))
-    middle = median(ordered)
-    low, high = ordered[rank - 1], ordered[-rank]
-    reach = _Z * gallery_sd
-    return Interval(
-        max(middle - math.hypot(middle - low, reach), 0.0),
-        min(middle + math.hypot(high - middle, reach), 1.0),
-    )
+    ordered, cut = sorted(rates), trimmed_sites(len(rates))
+    kept = ordered[cut:-cut]
+    pulled_in = [kept[0]] * cut + kept + [kept[-1]] * cut
+    left, mean = len(kept), math.fsum(kept) / len(kept)
+    middle = math.fsum(pulled_in) / len(pulled_in)
+    squares = math.fsum((rate - middle) ** 2 for rate in pulled_in)
+    error = two_sided(_CONFIDENCE, left - 1) * math.sqrt(squares / (left * (left - 1)))
+    reach = math.hypot(error, _Z * gallery_sd)
+    rate = min(max(mean, 0.0), 1.0)
+    return rate, Interval(min(max(mean - reach, 0.0), rate), max(min(mean + reach, 1.0), rate))

@@ -8,6 +8,7 @@ from reidscope_protocols.report import Report
 from reidscope_server.report.boxes import counts
 from reidscope_server.report.drawing import Sketch
 from reidscope_server.report.groups import groups
+from reidscope_server.report.places import places
 from reidscope_server.report.plots import effects, forest, rates
 from reidscope_server.report.risk import gates, risk
 from reidscope_server.report.tail_plots import beyond_plot, threshold_plot
@@ -29,7 +30,7 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn.append(threshold_plot)
     if beyond(report):
         drawn.append(beyond_plot)
-    drawn += [forest, counts]
+    drawn += [forest, *([places] if report.catchment else []), counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}
 

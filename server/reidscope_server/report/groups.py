@@ -20,7 +20,7 @@ from reidscope_server.report.drawing import (
     rows,
 )
 from reidscope_server.report.plots import PANELS_A_BAND, attackers_key
-from reidscope_server.report.readings import Arm, arms, attackers, says_nothing
+from reidscope_server.report.readings import Arm, arms, attackers, estimable
 
 _LABELS, _WIDE = 1.62, 7.6  # inches
 _ROOMY = 1.5  # inches
@@ -52,7 +52,7 @@ def groups(report: Report) -> Sketch:
             for place, row in enumerate([*theirs, whole]):
                 here = dodged(place, one, len(arm.found))
                 axes.plot((row.low, row.high), (here, here), color=ink, linewidth=1)
-                if not says_nothing(row):
+                if estimable(row):
                     axes.plot(row.rate, here, **point(arm.place, one, 4.5))
         axes.axhline(len(names) - 0.5, color=RULE, linewidth=0.8)
         axes.set_xlim(-0.02, 1.02)

@@ -17,7 +17,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusion, Mate, ScanRule
 from reidscope_server.estimates import ANY_ATTACKER, ANY_DEFACER
 from reidscope_server.report.drawing import minus
-from reidscope_server.report.readings import Arm, arms, says_nothing, unmodified
+from reidscope_server.report.readings import Arm, arms, estimable, unmodified
 from reidscope_server.report.tail_words import tail_methods, tail_results
 
 METHODS_FILE = "methods.txt"
@@ -116,7 +116,7 @@ def _results(report: Report) -> str:
 
 def _groups(report: Report) -> str:
     rows = [(each.group.split("=", 1)[1], each.identification[0]) for each in report.by_group]
-    told = [f"{name} {'too few to say' if says_nothing(row) else _ci(row)}" for name, row in rows]
+    told = [f"{name} {_ci(row) if estimable(row) else 'too few to say'}" for name, row in rows]
     size = rows[0][1].gallery_size
     return f"By group, unmodified scans among {size:,} gave away: {', '.join(told)}."
 
@@ -237,6 +237,8 @@ def _arm(arm: Arm) -> str:
 
 def _ci(row: _Interval) -> str:
     low, high = 100 * row.low, 100 * row.high
+    if not estimable(row):
+        return "a share that the noise hides (95% interval 0 to 100%)"
     return f"{100 * row.rate:.1f}% (95% interval {low:.1f} to {high:.1f}%)"
 
 

@@ -17,6 +17,14 @@ from reidscope_protocols.envelope import peek_payload
 from reidscope_protocols.report import Damage, FailedGates, Report
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
+from reidscope_server.report.beyond import (
+    OVER_SITES_SAYS,
+    UNDETECTABLE,
+    named,
+    narrowing,
+    places_shown,
+    poolings,
+)
 from reidscope_server.report.boxes import COLUMNS_DRAWN
 from reidscope_server.report.drawing import inlined, percent
 from reidscope_server.report.figures import drawn_as_svg, sketches
@@ -28,6 +36,7 @@ from reidscope_server.report.readings import (
     arms,
     attackers,
     chance,
+    estimable,
     measured,
     unmodified,
 )
@@ -78,6 +87,7 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["estimable"] = estimable
     environment.filters.update(
         percent=percent,
         points=points,
@@ -107,6 +117,15 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         arms=every,
         unmodified=unmodified(report),
         defaced=every[1:],
+        poolings=poolings(report),
+        withstands=max(
+            (row.withstands for row in report.robust if row.left_out is None), default=0
+        ),
+        named=named(report),
+        narrowing=narrowing(report),
+        places=list(places_shown(report)),
+        over_sites_says=OVER_SITES_SAYS,
+        undetectable=UNDETECTABLE,
         attackers=attackers(report),
         rows=[(row, _failed(every, row.arm)) for row in measured(report)],
         any_of=[(row, _failed(every, row.arm)) for row in report.after_any],

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reidscope_protocols.report import Identification, Report
+from reidscope_protocols.report import FailedGates, Identification, Report
+from reidscope_protocols.report_rows import OverSites
 from reidscope_server.report.drawing import (
     BLUE,
     LABEL_INCHES,
@@ -27,11 +28,20 @@ from reidscope_server.report.drawing import (
     rows,
     signed,
 )
-from reidscope_server.report.readings import Arm, arms, attackers, chance, unmodified
+from reidscope_server.report.readings import (
+    Arm,
+    arms,
+    attackers,
+    chance,
+    estimable,
+    spoken,
+    unmodified,
+)
 
 SITES_DRAWN, PANELS_A_BAND = 40, 5
 _LABELS = 1.62  # inches
 _ROOMY = 1.5  # inches
+_ALL = 100  # percentage points
 
 
 def rates(report: Report) -> Sketch:
@@ -54,8 +64,9 @@ def rates(report: Report) -> Sketch:
                     linewidth=9 if len(words) == 1 else 6,
                     solid_capstyle="butt",
                 )
-                axes.plot(row.rate, here, **point(arm.place, one, 6.5))
-                said = percent(row.rate) + (f" {row.attacker}" if len(words) > 1 else "")
+                if estimable(row):
+                    axes.plot(row.rate, here, **point(arm.place, one, 6.5))
+                said = spoken(row) + (f" {row.attacker}" if len(words) > 1 else "")
                 axes.text(1.05, here, said, transform=axes.get_yaxis_transform(), va="center")
         in_percent(axes)
         rows(axes, [fitted(arm.name, LABEL_INCHES) for arm in every], gates_beside(every))
@@ -81,6 +92,16 @@ def effects(report: Report) -> Sketch:
                     100 * x for x in (compared.low, compared.difference, compared.high)
                 )
                 ink = BLUE if high < 0 else VERMILLION if low > 0 else QUIET
+                if low <= -_ALL and high >= _ALL:
+                    axes.plot((low, high), (here, here), color=ink, linewidth=2)
+                    axes.text(
+                        1.03,
+                        here,
+                        "not estimable",
+                        transform=axes.get_yaxis_transform(),
+                        va="center",
+                    )
+                    continue
                 axes.barh(here, mid, height=0.5 / len(words), color=ink, alpha=0.18)
                 axes.plot((low, high), (here, here), color=ink, linewidth=2, solid_capstyle="butt")
                 axes.plot(mid, here, **{**point(arm.place, one, 6.5), "color": ink})
@@ -102,8 +123,10 @@ def forest(report: Report) -> Sketch:
     bands = [every[i : i + PANELS_A_BAND] for i in range(0, len(every), PANELS_A_BAND)]
     names = [site.site for site in report.sites if site.subjects][: sites_drawn(report)]
     shown = [fitted(name, LABEL_INCHES) for name in names]
+    sample = {(row.arm, row.attacker, row.gallery_size): row for row in report.over_sites}
+    totals = ["these sites", *(["sites like these"] if sample else [])]
     alone = {(row.site, row.arm, row.attacker, row.gallery_size): row for row in report.by_site}
-    tall = (0.24 + 0.09 * len(words)) * (len(names) + 1)
+    tall = (0.24 + 0.09 * len(words)) * (len(names) + len(totals))
     head = 0.3 if len(words) > 1 else 0.05
     wide = (7.6 - _LABELS - 0.1) / min(len(every), PANELS_A_BAND)
 
@@ -112,18 +135,16 @@ def forest(report: Report) -> Sketch:
             axes.axvspan(whole.low, whole.high, color=colour(arm.place), alpha=0.1, linewidth=0)
             axes.axvline(whole.rate, color=colour(arm.place), linewidth=0.8, linestyle=(0, (3, 2)))
             here = dodged(len(names), one, len(arm.found))
-            axes.fill(
-                (whole.low, whole.rate, whole.high, whole.rate),
-                (here, here - 0.26 / len(words), here, here + 0.26 / len(words)),
-                facecolor="none" if one == 1 else colour(arm.place),
-                edgecolor=colour(arm.place),
-                linewidth=1,
-            )
+            _diamond(axes, whole, here, len(words), colour(arm.place), full=True)
+            if sample:
+                over = sample[whole.arm, whole.attacker, whole.gallery_size]
+                _diamond(axes, over, here + 1, len(words), colour(arm.place), full=False)
             for row, site in enumerate(names):
                 said = alone[site, whole.arm, whole.attacker, whole.gallery_size]
                 here = dodged(row, one, len(arm.found))
                 axes.plot((said.low, said.high), (here, here), color=colour(arm.place), linewidth=1)
-                axes.plot(said.rate, here, **point(arm.place, one, 4.5))
+                if estimable(said):
+                    axes.plot(said.rate, here, **point(arm.place, one, 4.5))
         axes.axhline(len(names) - 0.5, color=RULE, linewidth=0.8)
         axes.set_xlim(-0.02, 1.02)
         # in narrow panels a "100" would run into the next one's "0"
@@ -139,7 +160,7 @@ def forest(report: Report) -> Sketch:
             for column, arm in enumerate(band):
                 axes = at(figure, _LABELS + column * wide, top, wide - 0.16, tall)
                 panel(axes, arm)
-                rows(axes, [""] * (len(names) + 1) if column else [*shown, "all sites"])
+                rows(axes, [""] * (len(names) + len(totals)) if column else [*shown, *totals])
                 (beside,) = gates_beside([arm])
                 over: dict[str, Any] = {"transform": axes.transAxes, "va": "bottom"}
                 axes.text(0, 1 + 0.17 / tall, fitted(arm.name, wide - 0.1), **over)
@@ -149,6 +170,18 @@ def forest(report: Report) -> Sketch:
     return Sketch(name="forest", height_inches=height, draw=draw)
 
 
+def _diamond(
+    axes: Axes, row: Identification | OverSites, here: float, lines: int, ink: str, *, full: bool
+) -> None:
+    axes.fill(
+        (row.low, row.rate, row.high, row.rate),
+        (here, here - 0.26 / lines, here, here + 0.26 / lines),
+        facecolor=ink if full else "none",
+        edgecolor=ink,
+        linewidth=1,
+    )
+
+
 def sites_drawn(report: Report) -> int:
     """Return how many sites a forest shows at most: fewer where it needs several bands."""
     return SITES_DRAWN // -(-len(arms(report)) // PANELS_A_BAND)
@@ -156,7 +189,12 @@ def sites_drawn(report: Report) -> int:
 
 def gates_beside(every: Sequence[Arm]) -> list[str]:
     """Say each arm's failed gates, to stand beside its rate; nothing for unmodified scans."""
-    return [f"{percent(arm.failed.rate)} failed gates" if arm.failed else "" for arm in every]
+    return [_gates(arm.failed) if arm.failed else "" for arm in every]
+
+
+def _gates(failed: FailedGates) -> str:
+    said = f"{percent(failed.rate)} failed gates"
+    return said if estimable(failed) else "failed gates: not estimable"
 
 
 def _curve(axes: Axes, report: Report) -> None:
@@ -170,9 +208,13 @@ def _curve(axes: Axes, report: Report) -> None:
         alpha=0.15,
         linewidth=0,
     )
-    axes.plot(places, [row.rate for row in every], color=VERMILLION, marker="o", linewidth=2)
+    known = [place for place in places if estimable(every[place])]
+    rates_known = [every[place].rate for place in known]
+    axes.plot(known, rates_known, color=VERMILLION, marker="o", linewidth=2)
     for place, row in zip(places, every, strict=True):
         axes.plot((place, place), (row.low, row.high), color=VERMILLION, linewidth=1.4)
+        if place not in known:
+            continue
         axes.annotate(percent(row.rate), (place, row.rate), (7, 3), textcoords="offset points")
     guessed = [chance(report, row.gallery_size) for row in every]
     axes.plot(places, guessed, color=QUIET, linestyle=(0, (1, 2)), marker="_")

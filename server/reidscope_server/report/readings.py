@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from reidscope_protocols.report import Comparison, Damage, FailedGates, Identification, Report
 from reidscope_protocols.side_tables import SERIOUS_DAMAGE
 from reidscope_protocols.vocabulary import UNMODIFIED
+from reidscope_server.report.drawing import percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,43 @@ def measured(report: Report) -> tuple[Identification, ...]:
     return tuple(row for row in report.identification if row.basis == "measured")
 
 
+class Ranged(Protocol):
+    """Anything with a 95% interval of a share."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        ...
+
+
+def estimable(row: Ranged) -> bool:
+    """Whether the noise left anything to estimate: an interval of 0 to 100% says nothing.
+
+    The point estimate beside such an interval (a half, where the noisy people do not even add up to
+    one) must not be shown to readers.
+    """
+    return row.low > 0 or row.high < 1
+
+
+class Rated(Ranged, Protocol):
+    """A share with its 95% interval."""
+
+    @property
+    def rate(self) -> float:
+        """Point estimate."""
+        ...
+
+
+def spoken(row: Rated) -> str:
+    """Write a rate as whole percent, or that there is none to be shown."""
+    return percent(row.rate) if estimable(row) else "not estimable"
+
+
 def attackers(report: Report) -> tuple[str, ...]:
     """Return the attackers, the first one first."""
     return tuple(dict.fromkeys(row.attacker for row in measured(report)))
@@ -78,8 +117,3 @@ def chance(report: Report, gallery_size: int) -> float:
     """Return what guessing reaches at most: one in N, times the scans that may be tried."""
     smallest = report.identification[0].gallery_size
     return min(1.0, report.study.chance_percent / 100 * smallest / gallery_size)
-
-
-def says_nothing(row: Identification) -> bool:
-    """Tell whether an interval holds every share: too few people for so much noise."""
-    return (row.low, row.high) == (0, 1)

@@ -23,7 +23,7 @@ from reidscope_server.report.drawing import (
     point,
     rows,
 )
-from reidscope_server.report.readings import Arm, arms, attackers
+from reidscope_server.report.readings import Arm, arms, attackers, estimable, spoken
 
 _ROW = 0.42  # inches
 _LABELS = 1.62
@@ -107,7 +107,8 @@ def _mark(axes: Axes, arm: Arm, price: Price) -> None:
         axes.plot(
             (price.rate, price.rate), (row.low, row.high), color=ink, alpha=0.3, linewidth=1.4
         )
-        axes.plot(price.rate, row.rate, zorder=3, **point(arm.place, one, 7.5))
+        if estimable(price) and estimable(row):
+            axes.plot(price.rate, row.rate, zorder=3, **point(arm.place, one, 7.5))
 
 
 def _scaled(axes: Axes, right: float, top: float, *, ticks: int) -> None:
@@ -133,9 +134,9 @@ def _key(
     for label, priced in panels:
         said = "lost 1%+" if label == _LOST else "failed gates"
         for arm, price in priced:
-            beside = f", {percent(price.rate)} {said}"
+            beside = f", {spoken(price)} {said}"
             if label == _LOST and arm.failed:
-                beside += f"\n{percent(arm.failed.rate)} failed gates"
+                beside += f"\n{spoken(arm.failed)} failed gates"
             entries.append((arm, beside))
     entries.sort(key=lambda entry: entry[0].place)
     tall = figure.get_size_inches()[1] - 0.5
@@ -147,7 +148,7 @@ def _key(
     for arm, beside in entries:
         axes.plot(0.1, height, **point(arm.place, 0, 6.5))
         axes.text(0.26, height, fitted(arm.name, 7.2 - left), va="center")
-        found = " / ".join(percent(row.rate) for row in arm.found)
+        found = " / ".join(spoken(row) for row in arm.found)
         axes.text(0.26, height + 0.1, f"{found} found{beside}", va="top", color=QUIET, fontsize=7.5)
         height += 0.5 if "\n" in beside else 0.4
     if len(words) > 1:
@@ -169,8 +170,9 @@ def _shares(axes: Axes, defaced: Sequence[Arm], priced: Sequence[Price | None]) 
                 linewidth=9,
                 solid_capstyle="butt",
             )
-            axes.plot(price.rate, row, **point(arm.place, 0, 6.5))
-            said = f"{percent(price.rate)} ({100 * price.low:.0f} to {percent(price.high)})"
+            if estimable(price):
+                axes.plot(price.rate, row, **point(arm.place, 0, 6.5))
+            said = f"{spoken(price)} ({100 * price.low:.0f} to {percent(price.high)})"
         axes.text(
             1.04,
             row,

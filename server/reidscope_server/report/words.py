@@ -16,7 +16,7 @@ from reidscope_protocols.vocabulary import (
     ScanRule,
 )
 from reidscope_server.report.drawing import percent
-from reidscope_server.report.readings import Arm, arms, says_nothing
+from reidscope_server.report.readings import Arm, Rated, arms, estimable
 from reidscope_server.report.tail_words import tail_facts, tail_plain
 
 _ATTACKERS = {
@@ -76,7 +76,7 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
     unmodified, *defaced = arms(report)
     size = f"{unmodified.found[0].gallery_size:,}"
     said = {
-        "rates": f"Among {size} faces, {of_100(unmodified.found[0].rate)} are found by their "
+        "rates": f"Among {size} faces, {of_row(unmodified.found[0])} are found by their "
         "unmodified scan" + "".join(f"; {_after(arm)}" for arm in defaced[:3]) + ".",
         "forest": _from_site_to_site(report, unmodified),
         "counts": "Each person was counted in one box, and every box was blurred with noise before "
@@ -86,9 +86,11 @@ def plain(report: Report, asked: FaceExperiment) -> dict[str, str]:
         said["groups"] = by_groups(report)
     if defaced:
         best = min(defaced, key=lambda arm: arm.worst.rate)
-        hidden = max(0.0, unmodified.found[0].rate - best.worst.rate)
+        rates = (unmodified.found[0], best.worst)
+        hidden = of_100(max(0.0, rates[0].rate - rates[1].rate))
+        hides = hidden if all(map(estimable, rates)) else "an unknown number of people"
         said |= {
-            "effects": f"{best.name} hides {of_100(hidden)} whom their unmodified scan "
+            "effects": f"{best.name} hides {hides} whom their unmodified scan "
             f"gives away, and {_gates_of(best, asked)}.",
             "risk": "A good defacer stands at the lower left. "
             + " ".join(_bargain(arm) for arm in defaced[:3]),
@@ -108,7 +110,7 @@ def by_groups(report: Report) -> str:
 
 
 def _of_a_group(row: Identification) -> str:
-    if says_nothing(row):
+    if not estimable(row):
         return "too few to say anything"
     shown = of_100(row.rate).removesuffix(" people")
     return f"{shown} ({100 * row.low:.0f} to {100 * row.high:.0f})"
@@ -120,12 +122,17 @@ def of_100(share: float) -> str:
     return f"about {people} of 100 people" if people else "fewer than 1 of 100 people"
 
 
+def of_row(row: Rated) -> str:
+    """Say a rate as people of 100, or that the noise hides it."""
+    return of_100(row.rate) if estimable(row) else "an unknown number of people"
+
+
 def _after(arm: Arm) -> str:
     if arm.failed is None:
-        return f"after {arm.name}, {of_100(arm.worst.rate)}"
+        return f"after {arm.name}, {of_row(arm.worst)}"
     return (
-        f"after {arm.name}, {of_100(arm.worst.rate)} "
-        f"(its gates failed for {of_100(arm.failed.rate).removesuffix(' people')})"
+        f"after {arm.name}, {of_row(arm.worst)} "
+        f"(its gates failed for {of_row(arm.failed).removesuffix(' people')})"
     )
 
 
@@ -133,18 +140,18 @@ def _gates_of(arm: Arm, asked: FaceExperiment) -> str:
     if arm.failed is None:
         return "has no gates"
     released = "kept back" if asked.failed_gate is FailedGate.NOT_RELEASED else "released anyway"
-    return f"its gates failed for {of_100(arm.failed.rate)}, whose scans were {released}"
+    return f"its gates failed for {of_row(arm.failed)}, whose scans were {released}"
 
 
 def _bargain(arm: Arm) -> str:
     cost = (
-        f"and costs {of_100(arm.serious.rate)} 1% of their brain or more"
+        f"and costs {of_row(arm.serious)} 1% of their brain or more"
         if arm.serious
-        else f"and fails its gates for {of_100(arm.failed.rate)}"
+        else f"and fails its gates for {of_row(arm.failed)}"
         if arm.failed
         else ""
     )
-    return f"{arm.name} leaves {of_100(arm.worst.rate)} to be found {cost}."
+    return f"{arm.name} leaves {of_row(arm.worst)} to be found {cost}."
 
 
 def _checked(arm: Arm, asked: FaceExperiment) -> str:
@@ -156,10 +163,12 @@ def _from_site_to_site(report: Report, unmodified: Arm) -> str:
     rates = [
         each.rate
         for each in report.by_site
-        if (each.arm, each.gallery_size) == (row.arm, row.gallery_size)
+        if (each.arm, each.gallery_size) == (row.arm, row.gallery_size) and estimable(each)
     ]
+    if not rates:
+        return "No site's own table says how many people are found: its noise is larger than it."
     if len(rates) < 2:  # noqa: PLR2004 (one site has nobody to be compared with)
-        return f"One site: {of_100(rates[0])} are found by their unmodified scan."
+        return f"One site alone can tell: {of_100(rates[0])} are found by their unmodified scan."
     return (
         f"From site to site, between {100 * min(rates):.0f} and {100 * max(rates):.0f} of 100 "
         "people are found by their unmodified scan; noise alone moves a small site by much."
