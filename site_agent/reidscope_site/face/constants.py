@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reidscope_protocols.errors import ConstantMismatchError
+from reidscope_protocols.vocabulary import Fusion
 from reidscope_site.face.arms import Arm, resolve
 from reidscope_site.face.calibration import (
     FETCH_AGAIN,
@@ -22,6 +23,7 @@ from reidscope_site.face.calibration import (
     read_calibration,
     reading_name,
 )
+from reidscope_site.face.card import on_card
 from reidscope_site.face.recognise import Recogniser, load
 from reidscope_site.face.template import Template, template
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reidscope_protocols.face_experiment import FaceExperiment, Readout
+    from reidscope_site.face.products_cuda import Resident
 
 _NPY_HEADER_BYTES = 128
 
@@ -43,11 +46,19 @@ class ReadingConstants:
         (d,); zeros for a raw attacker.
     gallery : ndarray of int8
         (M, d), centred and quantised.
+    card : Resident or None
+        The same gallery on a graphics card, where there is one and it pays.
     """
 
     identified_mean: NDArray[np.float32]
     released_mean: NDArray[np.float32]
     gallery: NDArray[np.int8]
+    card: Resident | None = None
+
+    @property
+    def compared(self) -> NDArray[np.int8] | Resident:
+        """What a person is compared with: the same bits either way."""
+        return self.gallery if self.card is None else self.card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +185,13 @@ def _reading(
             got=f"no mean or no gallery for {reading_name(readout.arm, readout.attacker)}",
             expected="one for each reading of the study",
         ) from None
-    return ReadingConstants(identified_mean=identified, released_mean=released, gallery=faces)
+    plan = experiment.renders
+    return ReadingConstants(
+        identified_mean=identified,
+        released_mean=released,
+        gallery=faces,
+        card=on_card(faces, vectors=plan.views * plan.lights if plan.fusion is Fusion.BEST else 1),
+    )
 
 
 def read_galleries(content: bytes, *, count: int, dimension: int) -> NDArray[np.int8]:
