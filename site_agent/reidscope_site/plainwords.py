@@ -110,6 +110,8 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
     yield f"              {_DIRECTIONS[asked.direction][asked.mate]}"
     yield f"  public      {asked.reference_size:,} faces: {asked.reference_people}"
     yield f"  recogniser  {asked.recogniser.name}; {_renders(asked)}"
+    yield "  machine     faces are described on the processor, on one thread; comparisons are exact"
+    yield "              integers: a graphics card may do them, and changes no cell"
     for number, attacker in enumerate(asked.attackers):
         yield f"  {'attackers' if not number else '':<12}{_ATTACKERS[attacker]}"
     yield f"  arms        {', '.join(asked.arms)}"

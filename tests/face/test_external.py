@@ -206,6 +206,9 @@ def test_dicom_goes_in_and_comes_out(tmp_path: Path) -> None:
     after = defacer.apply(before, THERE)
     assert not after.voxels[:, 60:].any()
     assert np.array_equal(after.voxels[:, :60], before.voxels[:, :60])
+    text = script.read_text(encoding="utf-8")
+    script.write_text(text.replace("one.Pixel", "one.Modality = 'CT'; one.Pixel"), encoding="utf-8")
+    assert np.array_equal(defacer.apply(before, THERE).voxels, after.voxels)
     script.write_text("import sys, pathlib; pathlib.Path(sys.argv[2]).mkdir()", encoding="utf-8")
     with pytest.raises(DefacerFailedError, match="another number of slices"):
         defacer.apply(before, THERE)

@@ -180,9 +180,7 @@ def test_a_recogniser_of_ones_own_is_built_fetched_run_and_reported(
 
 def allow(policy: Path, networks: set[str]) -> None:
     """What a site's person writes after having looked at the networks."""
-    lines = [
-        line for line in policy.read_text().splitlines() if not line.startswith("recognisers")
-    ]
+    lines = [line for line in policy.read_text().splitlines() if not line.startswith("recognisers")]
     policy.write_text("\n".join([f"recognisers = {sorted(networks)}", *lines, ""]))
 
 

@@ -87,7 +87,7 @@ def quantised(values: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray
 
 
 def compare(
-    probe: NDArray[np.int8], mate: NDArray[np.int8], gallery: NDArray[np.int8]
+    probe: NDArray[np.int8], mate: NDArray[np.int8], gallery: NDArray[np.int8] | Resident
 ) -> Comparison:
     """How the mate fares against the gallery.
 
@@ -95,7 +95,7 @@ def compare(
     ----------
     probe, mate : ndarray of int8
         (d,), of one person.
-    gallery : ndarray of int8
+    gallery : ndarray of int8 or Resident
         (M, d), public.
 
     Privacy

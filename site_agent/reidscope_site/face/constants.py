@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reidscope_protocols.errors import ConstantMismatchError
+from reidscope_protocols.vocabulary import Fusion
 from reidscope_site.face.arms import Arm, resolve
 from reidscope_site.face.calibration import (
     FETCH_AGAIN,
@@ -23,6 +24,7 @@ from reidscope_site.face.calibration import (
     read_calibration,
     reading_name,
 )
+from reidscope_site.face.card import on_card
 from reidscope_site.face.recognise import Recogniser, load
 from reidscope_site.face.template import Template, template
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reidscope_protocols.face_experiment import FaceExperiment, Readout
+    from reidscope_site.face.products_cuda import Resident
 
 _NPY_HEADER_BYTES = 128
 
@@ -46,12 +49,20 @@ class ReadingConstants:
         (M, d), centred and quantised.
     tail : Tail or None
         How strangers' scores end; None where too few of them are public.
+    card : Resident or None
+        The same gallery on a graphics card, where there is one and it pays.
     """
 
     identified_mean: NDArray[np.float32]
     released_mean: NDArray[np.float32]
     gallery: NDArray[np.int8]
     tail: Tail | None = None
+    card: Resident | None = None
+
+    @property
+    def compared(self) -> NDArray[np.int8] | Resident:
+        """What a person is compared with: the same bits either way."""
+        return self.gallery if self.card is None else self.card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,11 +202,13 @@ def _reading(
             got=f"no mean or no gallery for {reading_name(readout.arm, readout.attacker)}",
             expected="one for each reading of the study",
         ) from None
+    plan = experiment.renders
     return ReadingConstants(
         identified_mean=identified,
         released_mean=released,
         gallery=faces,
         tail=calibration.tails.get(reading_name(readout.arm, readout.attacker)),
+        card=on_card(faces, vectors=plan.views * plan.lights if plan.fusion is Fusion.BEST else 1),
     )
 
 

@@ -242,7 +242,7 @@ def comparison(scan: ReadFaces, column: str, constants: FaceConstants) -> Compar
     released = scan.released.get(column)
     if released is None or scan.identified is None:
         return None
-    identified, gallery = scan.identified[column], constants.readings[column].gallery
+    identified, gallery = scan.identified[column], constants.readings[column].compared
     if constants.experiment.direction is Direction.POPULATION_TO_SAMPLE:
         return compare(identified[0], released[0], gallery)
     if len(released) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from reidscope_protocols.errors import DefacerFailedError, GeometryError
-from reidscope_site.face.volume import Volume, isotropic, read_volume, to_ras
+from reidscope_site.face.slices import read_any_slices
+from reidscope_site.face.volume import Volume, isotropic, to_ras, volume_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +109,9 @@ def read_dicom(folder: Path, like: Volume) -> Volume:
     if len(files) != like.voxels.shape[2]:
         raise failed("another number of slices")
     try:
-        return on_the_grid(isotropic(read_volume(files)), like)
+        # 0 is air as in what was written, though some programs call whatever they write a CT
+        slices = replace(read_any_slices(files), dark=0.0)
+        return on_the_grid(isotropic(volume_of(slices)), like)
     except GeometryError:
         raise failed("slices that make no volume") from None
 
