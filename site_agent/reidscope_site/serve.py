@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from reidscope_protocols.errors import (
     TransportError,
 )
 from reidscope_protocols.study import Study
+from reidscope_protocols.terminal import forgiving
 from reidscope_protocols.wire import pad
 from reidscope_site.agent import Agent
 from reidscope_site.allowed import is_open
@@ -91,6 +92,7 @@ class Loop:
         NotReadyError
             Another agent holds this home.
         """
+        self.say = forgiving(self.say)
         desk = Desk(self.home.root)
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
@@ -144,7 +146,8 @@ class Loop:
                 people.join(timeout=_CLAIM_SECONDS)
             held.close()
             desk.serve_waiting(work)
-            agent.journal.write(Event.STOPPED)
+            with suppress(sqlite3.Error):  # a full disk must not keep an agent from stopping
+                agent.journal.write(Event.STOPPED)
             self._note(LogEvent.STOPPED)
             self._log.close()
             agent.close()
@@ -254,7 +257,8 @@ class Loop:
                         continue
                     except ReidscopeError as error:
                         self._failed.add(_attempt(agent, study))
-                        agent.journal.write(Event.REFUSED, study.sha256)
+                        with suppress(sqlite3.Error):  # a full disk: it is said all the same
+                            agent.journal.write(Event.REFUSED, study.sha256)
                         self.say(f"{name}: {error}")
                         self._note(LogEvent.REFUSED, exit_code=error.exit_code)
                         continue
