@@ -105,7 +105,7 @@ class Watched:
 def running(*words: str, log: Path) -> Iterator[Watched]:
     """Run a process for the block."""
     with log.open("a") as stream:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  # our own commands
             words, stdout=stream, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
         )
     try:
@@ -190,7 +190,7 @@ class Bench:
             self.measure("idle", lambda: time.sleep(idle))
 
     def said(self, name: str) -> str:
-        """What a process has printed."""
+        """Return what a process has printed."""
         return (self.logs / f"{name}.log").read_text()
 
     def _until_stored(self, study: Opened[Study]) -> None:
@@ -206,7 +206,7 @@ class Bench:
 
     def _start_threads(self, held: ExitStack) -> None:
         words = [sys.executable, str(HERE / "federation_sites.py"), str(self.made.root)]
-        self.crowd = subprocess.Popen(
+        self.crowd = subprocess.Popen(  # noqa: S603  # our own script
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         )
         held.callback(self.crowd.wait)

@@ -54,7 +54,7 @@ class Consortium:
         return ServerHome(self.root / "coordinator")
 
     def home(self, site: str) -> Home:
-        """A site's home."""
+        """Return a site's home."""
         return Home(self.root / "sites" / site)
 
     @property

@@ -116,7 +116,14 @@ def fold_log(connection: sqlite3.Connection) -> bool:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, and nobody else writes meanwhile (BEGIN IMMEDIATE)."""
+    """All or nothing, and nobody else writes meanwhile (BEGIN IMMEDIATE).
+
+    Inside another one it is a part of it: undone by itself where it fails, kept with the whole.
+    """
+    if connection.in_transaction:
+        with _part(connection):
+            yield
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -127,3 +134,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def _part(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        # Broad on purpose, as in `transaction`. A full disk has undone the whole already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        raise
+    connection.execute("RELEASE part")

@@ -7,10 +7,12 @@ and answers are small JSON files, written whole, readable by their owner alone.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +21,7 @@ from typing import Any, TypeVar
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import (
+    InputError,
     InvariantError,
     NotReadyError,
     ReidscopeError,
@@ -35,6 +38,13 @@ _DEFECT = InvariantError(
     got="an error that reidscope does not foresee",
     expected="none",
     do="stop the daemon, give the command again, and report what it says",
+)
+_OF_DISKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG))
+_DISK = InputError(
+    "request",
+    got="a disk that is full or fails",
+    expected="room and rights to write in the daemon's home",
+    do="make room, look at what was done, then give the command again",
 )
 
 
@@ -53,6 +63,7 @@ class Desk:
         self._lock = home / "lock"
         self._requests = home / "requests"
         self._requests.mkdir(mode=0o700, exist_ok=True)
+        self._unwritten: dict[Path, tuple[bytes, float]] = {}
 
     @contextmanager
     def claim(self) -> Iterator[bool]:
@@ -116,7 +127,13 @@ class Desk:
         )
 
     def serve_waiting(self, handler: Handler) -> int:
-        """Carry out every request that waits now, and return how many there were."""
+        """Carry out every request that waits now, and return how many there were.
+
+        A disk that is full ends neither the daemon nor the request: its answer is kept and written
+        when there is room. A request that cannot be taken off the desk is not carried out, for it
+        would be again and again.
+        """
+        self._write_answers()
         for answer in self._requests.glob("*.answer"):
             # Whoever asked gave up: answers can hold exact numbers and must not lie about.
             with suppress(FileNotFoundError):
@@ -126,11 +143,23 @@ class Desk:
         for request in waiting:
             try:
                 body = request.read_bytes()
-            except FileNotFoundError:
-                continue  # its author gave up between the listing and now
-            request.unlink(missing_ok=True)
-            write_durably(request.with_suffix(".answer"), replied(body, handler))
+                request.unlink(missing_ok=True)
+            except OSError:
+                continue  # its author gave up between the listing and now, or the disk fails
+            forgotten_at = time.monotonic() + _FORGOTTEN_SECONDS
+            answer = request.with_suffix(".answer")
+            self._unwritten[answer] = replied(body, handler), forgotten_at
+            self._write_answers()
         return len(waiting)
+
+    def _write_answers(self) -> None:
+        for answer, (reply, forgotten_at) in tuple(self._unwritten.items()):
+            try:
+                write_durably(answer, reply)
+            except OSError:
+                if time.monotonic() < forgotten_at:
+                    continue
+            del self._unwritten[answer]
 
 
 def replied(body: bytes, handler: Handler) -> bytes:
@@ -140,6 +169,11 @@ def replied(body: bytes, handler: Handler) -> bytes:
         reply: Answer = {"answer": handler(asked["verb"], asked["arguments"])}
     except ReidscopeError as error:
         reply = {"error": str(error), "exit_code": error.exit_code}
+    except sqlite3.OperationalError:
+        reply = {"error": str(_DISK), "exit_code": _DISK.exit_code}
+    except OSError as error:
+        known = _DISK if error.errno in _OF_DISKS else _DEFECT
+        reply = {"error": str(known), "exit_code": known.exit_code}
     except Exception:  # noqa: BLE001  # one request's defect must not end the daemon, and its text may hold data
         reply = {"error": str(_DEFECT), "exit_code": _DEFECT.exit_code}
     return json.dumps(reply).encode()

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -47,6 +47,16 @@ def show_json(value: Any) -> None:
 def say(line: str) -> None:
     """Print one plain line, at once."""
     _OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def forgiving(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what tells a daemon's lines: a terminal that is gone or full must not end a daemon."""
+
+    def told(line: str) -> None:
+        with suppress(OSError, ValueError):
+            tell(line)
+
+    return told
 
 
 @contextmanager

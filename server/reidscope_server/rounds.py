@@ -27,8 +27,16 @@ def one_turn(coordinator: Coordinator, fleet: Fleet, say: Callable[[str], None])
             owed.setdefault(standing.site, []).append((standing.heard_at, study.sha256))
     # The study that was answered longest ago: a site's undecided one must not hold up another.
     fleet.ask({site: min(studies)[1] for site, studies in owed.items()})
-    for reply in fleet.replies():
-        take(coordinator, reply, say)
+    replies = fleet.replies()
+    if not replies:
+        return
+    lines: list[str] = []
+    # One commit for all of them: a commit waits for the disk. Said once they are kept.
+    with coordinator.studies.together():
+        for reply in replies:
+            take(coordinator, reply, lines.append)
+    for line in lines:
+        say(line)
 
 
 def take(coordinator: Coordinator, reply: Reply, say: Callable[[str], None]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from reidscope_protocols.errors import (
     ReplayedError,
 )
 from reidscope_protocols.keys import KeyRing, StatementKey
+from reidscope_protocols.reopened import reopened
 from reidscope_protocols.statements import Decision, Receipt, Release
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.vocabulary import KeyRole
@@ -135,10 +137,7 @@ class Studies:
         """Return all studies that were ever opened."""
         ring = KeyRing(own_keys(self._home))
         rows = self._connection.execute("SELECT envelope FROM study ORDER BY opened_at")
-        return tuple(
-            open_envelope(envelope, Study, ring, role=KeyRole.STUDY)
-            for (envelope,) in rows.fetchall()
-        )
+        return tuple(reopened(envelope, ring) for (envelope,) in rows.fetchall())
 
     def find(self, word: str) -> Opened[Study]:
         """Find a study by its id or by the first digits of its sha256."""
@@ -271,6 +270,12 @@ class Studies:
                 envelope = self.release_of(*key)
                 self._parsed[key] = Release.parse(peek_payload(envelope or b""))
         return self._parsed.values()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep what is taken in the block with one commit: nothing of it where that fails."""
+        with transaction(self._connection):
+            yield
 
     def hear(self, study_sha256: str, site: str, word: str) -> None:
         """Note the constant word that a site answered with."""

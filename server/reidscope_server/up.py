@@ -6,13 +6,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import grpc
 
 from reidscope_protocols.desk import Desk, Handler
 from reidscope_protocols.errors import NotReadyError, TransportError
+from reidscope_protocols.terminal import forgiving
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.flower import IN_MEMORY, Fleet, FleetSite, TlsFiles
@@ -45,6 +45,7 @@ def run(
     TransportError
         A port is taken.
     """
+    say = forgiving(say)
     desk = Desk(home.root)
     deadline = time.monotonic() + _CLAIM_SECONDS
     while True:
@@ -114,10 +115,8 @@ def _turn(coordinator: Coordinator, fleet: Fleet, say: Say, *, failing: bool) ->
     try:
         one_turn(coordinator, fleet, say)
     except (OSError, sqlite3.Error, TransportError):
-        # The terminal may lie on the same disk.
-        with suppress(OSError, ValueError):
-            if not failing:
-                say("rounds: the disk is full or fails; make room, and they go on")
+        if not failing:
+            say("rounds: the disk is full or fails; make room, and they go on")
         return True
     return False
 
@@ -154,9 +153,7 @@ class EnrolmentDoor:
         elif not wanted and self._server is not None:
             self._server.stop(_GRACE_SECONDS).wait()
             self._server = None
-            # The terminal may be gone when the process ends; the port is closed all the same.
-            with suppress(OSError, ValueError):
-                self._say(f"enrolment {address}: closed, no token is outstanding")
+            self._say(f"enrolment {address}: closed, no token is outstanding")
 
 
 def _started(

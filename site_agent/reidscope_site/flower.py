@@ -11,6 +11,7 @@ import logging
 import os
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from reidscope_protocols.wire import pad
+from reidscope_site.pace import Pace
 
 # Flower's own log lines stay out of the site's terminal; its errors reach us as raised.
 logging.getLogger("flwr").setLevel(logging.CRITICAL)
@@ -61,6 +63,7 @@ logging.getLogger("flwr").setLevel(logging.CRITICAL)
 _QUERY = "query.release"
 _HEARTBEAT_SECONDS = 30.0
 _POLL_SECONDS = 1.0
+_SELDOM_SECONDS = 10.0
 _RETRY_SECONDS = 3.0
 
 Answer = Callable[[str], bytes]
@@ -158,17 +161,19 @@ def _serve(
     # Flower keeps its process-wide identity here; a Message cannot be built without it.
     TaskIdentity.node_id, TaskIdentity.task_id = node.node_id, 1
     trouble(False)
-    waited = 0.0
+    pace = Pace(first=_POLL_SECONDS, last=_SELDOM_SECONDS)
+    beat = time.monotonic()
     try:
         while not stop.is_set():
             pulled = client.PullMessages(PullMessagesRequest(node=node))
             if pulled.messages_list:
                 _reply(client, node, pulled, answer)
+                pace.stir()
                 continue
-            stop.wait(_POLL_SECONDS)
-            waited += _POLL_SECONDS
-            if waited >= _HEARTBEAT_SECONDS / 3:
-                waited = 0.0
+            pace.looked()
+            stop.wait(pace.seconds())
+            if time.monotonic() - beat >= _HEARTBEAT_SECONDS / 2:
+                beat = time.monotonic()
                 client.SendNodeHeartbeat(
                     SendNodeHeartbeatRequest(node=node, heartbeat_interval=_HEARTBEAT_SECONDS)
                 )

@@ -11,13 +11,14 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from reidscope_protocols.desk import Desk, Handler
+from reidscope_protocols.desk import Answer, Desk, Handler
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import (
     DeclinedCallError,
@@ -28,6 +29,7 @@ from reidscope_protocols.errors import (
     TransportError,
 )
 from reidscope_protocols.study import Study
+from reidscope_protocols.terminal import forgiving
 from reidscope_protocols.wire import pad
 from reidscope_site.agent import Agent
 from reidscope_site.allowed import is_open
@@ -38,6 +40,7 @@ from reidscope_site.handover import WORD, Word, answer_for
 from reidscope_site.journal import Event
 from reidscope_site.logs import Log, LogEvent
 from reidscope_site.measuring import measure
+from reidscope_site.pace import Pace
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
 from reidscope_site.socket_roles import door, serve_people
@@ -46,7 +49,9 @@ from reidscope_site.verbs import carry_out
 from reidscope_site.worker import empty
 
 _TICK_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
 _SYNC_SECONDS = 2.0
+_SELDOM_SECONDS = 30.0
 _REMIND_SECONDS = 60.0
 _FOLLOW_SECONDS = 10.0
 _CLAIM_SECONDS = 10.0
@@ -81,6 +86,7 @@ class Loop:
     _remind_at: float = 0.0
     _follow_at: float = 0.0
     _agreed: threading.Event = field(default_factory=threading.Event)
+    _pace: Pace = field(default_factory=lambda: Pace(first=_SYNC_SECONDS, last=_SELDOM_SECONDS))
 
     def serve(self, handler: Callable[[Agent], Handler]) -> None:
         """Serve until stopped.
@@ -90,6 +96,7 @@ class Loop:
         NotReadyError
             Another agent holds this home.
         """
+        self.say = forgiving(self.say)
         desk = Desk(self.home.root)
         deadline = time.monotonic() + _CLAIM_SECONDS
         while True:
@@ -137,7 +144,8 @@ class Loop:
                 people.join(timeout=_CLAIM_SECONDS)
             held.close()
             desk.serve_waiting(work)
-            agent.journal.write(Event.STOPPED)
+            with suppress(sqlite3.Error):  # a full disk must not keep an agent from stopping
+                agent.journal.write(Event.STOPPED)
             self._note(LogEvent.STOPPED)
             self._log.close()
             agent.close()
@@ -158,13 +166,14 @@ class Loop:
         ]
         for thread in threads:
             thread.start()
-        next_sync = 0.0
+        self._pace.stir()
         try:
             while not (self.stop.wait(_TICK_SECONDS) or self.home.hold_file.exists()):
-                desk.serve_waiting(work)
-                if time.monotonic() >= next_sync:
+                if desk.serve_waiting(work):
+                    self._pace.stir()
+                if not self._pace.seconds():
                     self._sync(agent)
-                    next_sync = time.monotonic() + _SYNC_SECONDS
+                    self._pace.looked()
         finally:
             self._halt.set()
             for thread in threads:
@@ -179,7 +188,11 @@ class Loop:
         agent = Agent(self.home)
 
         def handler_of(caller: Caller) -> Handler:
-            return lambda verb, arguments: carry_out(agent, verb, arguments, caller)
+            def carried_out(verb: str, arguments: Mapping[str, Any]) -> Answer:
+                self._pace.stir()
+                return carry_out(agent, verb, arguments, caller)
+
+            return carried_out
 
         try:
             serve_people(listening, handler_of, self.stop)
@@ -196,7 +209,7 @@ class Loop:
             with control(self.home, agent.pinned, agent.sent) as channel:
                 self._keep_up(agent, channel)
                 again = time.monotonic() >= self._remind_at
-                exchange(agent, channel, self.say, self._once, again=again)
+                exchange(agent, channel, self._news, self._once, again=again)
                 if again:
                     self._remind_at = time.monotonic() + _REMIND_SECONDS
         except TransportError as error:
@@ -214,7 +227,7 @@ class Loop:
     def _run_approved(self) -> None:
         agent = Agent(self.home)
         try:
-            while not self._halt.wait(_TICK_SECONDS):
+            while not self._halt.wait(_LOOK_SECONDS):
                 try:
                     agent.retire()
                     ready = agent.ready_to_run()
@@ -246,7 +259,8 @@ class Loop:
                         continue
                     except ReidscopeError as error:
                         self._failed.add(_attempt(agent, study))
-                        agent.journal.write(Event.REFUSED, study.sha256)
+                        with suppress(sqlite3.Error):  # a full disk: it is said all the same
+                            agent.journal.write(Event.REFUSED, study.sha256)
                         self.say(f"{name}: {error}")
                         self._note(LogEvent.REFUSED, exit_code=error.exit_code)
                         continue
@@ -267,6 +281,7 @@ class Loop:
                 content = answer_for(agent, study_sha256)
                 pad(content)
                 agent.sent.keep("answer", content)
+                self._pace.stir()
                 self._note(LogEvent.ANSWERED, bytes=len(content))
             except Exception:  # noqa: BLE001  # nothing about an error may leave but a constant word
                 return WORD + Word.UNKNOWN.encode()
@@ -309,9 +324,15 @@ class Loop:
     def _cut_line(self, which: str, trouble: str) -> None:
         if bool(trouble) != self._cut.get(which, False):
             self._cut[which] = bool(trouble)
+            self._pace.stir()
             event = LogEvent.CUT if trouble else LogEvent.CONNECTED
             self._note(event, rounds=which == "rounds")
             self.say(f"{which}: {trouble}; trying again" if trouble else f"{which}: connected")
+
+    def _news(self, line: str) -> None:
+        """Say what an exchange brought: more may follow soon."""
+        self._pace.stir()
+        self.say(line)
 
     def _once(self, line: str, exit_code: int = 0) -> None:
         if line not in self._failed:

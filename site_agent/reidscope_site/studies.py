@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from reidscope_protocols.envelope import Opened, issued_within, open_envelope
 from reidscope_protocols.errors import MalformedError, PolicyRefusalError
 from reidscope_protocols.keys import KeyRing
+from reidscope_protocols.reopened import reopened
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_site.config import Policy
@@ -52,10 +53,7 @@ class Studies:
     def every(self) -> tuple[Opened[Study], ...]:
         """Return all studies that were ever received, oldest first."""
         rows = self._connection.execute("SELECT envelope FROM study ORDER BY received_at, sha256")
-        return tuple(
-            open_envelope(envelope, Study, self._ring, role=KeyRole.STUDY)
-            for (envelope,) in rows.fetchall()
-        )
+        return tuple(reopened(envelope, self._ring) for (envelope,) in rows.fetchall())
 
     def find(self, word: str) -> Opened[Study]:
         """Find a study by its short name or by the first digits of its sha256.
