@@ -211,9 +211,7 @@ def test_a_new_root_reaches_the_site_whose_certificate_is_renewed_and_outlives_t
 
 
 @pytest.mark.usefixtures("port")
-def test_a_site_that_slept_through_the_window_is_outside(
-    operator: Operator, agent: Agent
-) -> None:
+def test_a_site_that_slept_through_the_window_is_outside(operator: Operator, agent: Agent) -> None:
     rotate_root(operator.home)
     end_overlap(operator.home)
     with pytest.raises(UnreachableError):
@@ -283,7 +281,7 @@ def test_an_untested_coordinator_is_refused_in_one_line_with_got_and_expected(
             assert own == Versions.of_this_process()
             return theirs, True
 
-    with pytest.raises(UnsupportedError, match="coordinator's versions: got .*expected ") as caught:
+    with pytest.raises(UnsupportedError, match=r"coordinator's versions: got .*expected ") as caught:
         agree(Line())  # type: ignore[arg-type]  # one call is enough here
     assert str(caught.value).isprintable()
 
@@ -327,7 +325,6 @@ def test_a_call_with_a_field_that_the_schema_does_not_name_is_refused(
         said = kinds[call]()
         said.ParseFromString(bytes([15 << 3, 1]))  # field 15, varint 1
         with pytest.raises(grpc.RpcError) as caught:
-            answer = getattr(channel._stub, call)(said, timeout=10)
-            list(answer)
+            list(getattr(channel._stub, call)(said, timeout=10))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert caught.value.details() == "unknown field"
