@@ -137,7 +137,7 @@ def test_a_rotation_that_is_killed_goes_on_with_the_same_keys(
         if lost_at == "asked":
             patched.setattr("reidscope_site.cli_keys.install", die)
         elif lost_at == "granted":
-            patched.setattr("reidscope_site.rotation.finish", lambda home: None)
+            patched.setattr("reidscope_site.rotation.finish", lambda _: None)
         else:
             real = rotation.write_durably
 
@@ -281,7 +281,7 @@ def test_an_untested_coordinator_is_refused_in_one_line_with_got_and_expected(
             assert own == Versions.of_this_process()
             return theirs, True
 
-    with pytest.raises(UnsupportedError, match=r"coordinator's versions: got .*expected ") as caught:
+    with pytest.raises(UnsupportedError, match=r"coordinator.s versions: got .*expected") as caught:
         agree(Line())  # type: ignore[arg-type]  # one call is enough here
     assert str(caught.value).isprintable()
 
