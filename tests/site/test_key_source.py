@@ -240,8 +240,7 @@ def test_a_file_that_the_first_version_sealed_still_opens(
 ) -> None:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # its format
 
-    from reidscope_site.ledger import Ledger
-from reidscope_site.locked_keys import _stretched  # noqa: PLC0415  # its private parts
+    from reidscope_site.locked_keys import _stretched  # noqa: PLC0415  # its private parts
 
     before, salt, nonce = reads(home), secrets.token_bytes(16), secrets.token_bytes(12)
     held = {name: base64.b64encode(home.key(name).read_bytes()).decode() for name in PRIVATE}
