@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reidscope_protocols.enrolment import EnrolmentRequest
+from reidscope_protocols.key_change import KeyChange, KeyClaim
 from reidscope_protocols.recogniser import DLIB_RESNET, SFACE
 from reidscope_protocols.statements import Decision, Parsed, Release, ReleasedTable
 from reidscope_protocols.wire import RELEASE_FRAME, pad
@@ -32,7 +33,8 @@ PAGES = [
 FOLDERS = "protocols|deid|site_agent|server|tests|docker|docs|examples|benchmarks"
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]+|constraints\.txt|Makefile|pyproject\.toml)`")
 STATEMENTS: dict[str, type[Parsed]] = {
-    model.__name__: model for model in (EnrolmentRequest, Decision, Release, ReleasedTable)
+    model.__name__: model
+    for model in (EnrolmentRequest, KeyChange, KeyClaim, Decision, Release, ReleasedTable)
 }
 WEIGHTS = re.compile(r"[\w.-]+\.(?:onnx|dat|npz|pt|pth|tflite|safetensors)\b")
 

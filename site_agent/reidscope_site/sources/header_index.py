@@ -79,13 +79,13 @@ class HeaderIndex:
             "SELECT size, mtime_ns, sealed FROM header WHERE place = ?", (place,)
         ).fetchone()
         if row is not None and row[:2] == (file.size, file.mtime_ns):
-            known = self._open(place, row[2])
+            known = self._open("header", place, row[2])
             if known is not None:
                 return FileFacts.decode(known) if known != _NOTHING else None
         facts = read_facts(Path(file.path))
         self.read += 1
         text = _NOTHING if facts is None else facts.encode()
-        self._new.append((place, file.size, file.mtime_ns, self._sealed(place, text)))
+        self._new.append((place, file.size, file.mtime_ns, self._sealed("header", place, text)))
         if len(self._new) >= _BATCH:
             self.keep()
         return facts
@@ -98,11 +98,11 @@ class HeaderIndex:
         row = self._connection.execute(
             "SELECT sealed FROM finding WHERE place = ?", (place,)
         ).fetchone()
-        known = None if row is None else self._open(place, row[0])
+        known = None if row is None else self._open("finding", place, row[0])
         if known is not None:
             return known
         found = compute()
-        self._found.append((place, self._sealed(place, found)))
+        self._found.append((place, self._sealed("finding", place, found)))
         if len(self._found) >= _BATCH:
             self.keep()
         return found
@@ -133,13 +133,14 @@ class HeaderIndex:
     def _digest(self, text: str) -> bytes:
         return hmac.digest(self._place, text.encode("utf-8", "surrogateescape"), "sha256")[:16]
 
-    def _sealed(self, place: bytes, text: str) -> bytes:
+    def _sealed(self, table: str, place: bytes, text: str) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._seal.encrypt(nonce, text.encode(), place)
+        return nonce + self._seal.encrypt(nonce, text.encode(), table.encode() + b"|" + place)
 
-    def _open(self, place: bytes, sealed: bytes) -> str | None:
+    def _open(self, table: str, place: bytes, sealed: bytes) -> str | None:
         """Open a row; None where it was altered or sealed under another key: it is read again."""
         try:
-            return self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place).decode()
+            nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+            return self._seal.decrypt(nonce, text, table.encode() + b"|" + place).decode()
         except (InvalidTag, ValueError):
             return None
