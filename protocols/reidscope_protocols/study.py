@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from reidscope_protocols.distributed import DistributedNoise
 from reidscope_protocols.face_experiment import GATES_TABLE, JOINT_TABLE, FaceExperiment
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.statements import LedgerHead, Parsed, Statement
@@ -110,6 +111,8 @@ class Study(Statement):
         Compared with the size that the site DECLARED in its policy, never with a true count.
     minimum_sites : int
         The round ends without a report below this.
+    noise : DistributedNoise or None
+        How the noise is shared out among the sites; None where each adds all of it (local noise).
     """
 
     payload_type = "application/vnd.reidscope.study+json"
@@ -129,6 +132,7 @@ class Study(Statement):
     closes_at: Moment
     answers_from: Moment | None = None
     ledger_heads: tuple[SiteHead, ...] = ()
+    noise: DistributedNoise | None = None
 
     @model_validator(mode="after")
     def _asks_for_its_own_cells(self) -> Self:
@@ -162,7 +166,18 @@ class Study(Statement):
         if self.minimum_sites > len(self.audience) or len(set(self.audience)) != len(self.audience):
             message = "audience must name distinct sites, no fewer than minimum_sites"
             raise ValueError(message)
+        problem = self._problem_with_noise()
+        if problem:
+            raise ValueError(problem)
         return self
+
+    def _problem_with_noise(self) -> str | None:
+        if self.noise is None:
+            return None
+        tables = [(len(table.cells), table.epsilon_nano) for table in self.tables]
+        return self.noise.problem_with(
+            self.audience, minimum_sites=self.minimum_sites, tables=tables
+        )
 
     @property
     def joint_table(self) -> TableRequest:
@@ -171,7 +186,7 @@ class Study(Statement):
 
     @property
     def loss(self) -> PrivacyLoss:
-        """Epsilon of the whole study at one site."""
+        """Epsilon of the whole study at one site; of one attempt, where noise is distributed."""
         return PrivacyLoss(sum(table.epsilon_nano for table in self.tables))
 
     def constant(self, role: ConstantRole) -> Constant:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from reidscope_protocols.distributed import DistributedNoise
 from reidscope_protocols.errors import InputError, MalformedError
 from reidscope_protocols.face_experiment import (
     FaceExperiment,
@@ -211,7 +212,12 @@ def read_constants(folder: Path) -> ConstantsFolder:
         ) from None
 
 
-def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...] = ()) -> Study:
+def draft(
+    answers: Answers,
+    folder: ConstantsFolder,
+    heads: tuple[SiteHead, ...] = (),
+    noise: DistributedNoise | None = None,
+) -> Study:
     """Write a study down.
 
     Parameters
@@ -223,6 +229,8 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
     heads : tuple of SiteHead
         Where the sites' ledgers stood when they were last seen: a site whose ledger lacks its head
         has lost charges, and refuses.
+    noise : DistributedNoise, optional
+        How the noise is shared out; each site adds all of it without.
 
     Raises
     ------
@@ -270,6 +278,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             minimum_declared_people=answers.minimum_declared_people,
             minimum_sites=answers.minimum_sites,
             ledger_heads=heads,
+            noise=noise,
             opens_at=now,
             closes_at=closes,
             answers_from=now + timedelta(hours=answers.answers_after_hours)

@@ -8,6 +8,7 @@ from typing import Any
 
 from reidscope_protocols.desk import Answer, Desk, dispatch
 from reidscope_protocols.enrolment import Invitation
+from reidscope_protocols.errors import InputError
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.sites import EnrolledSite
@@ -92,12 +93,26 @@ def _heads(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
     return {"heads": [head.model_dump() for head in heads]}
 
 
+def _roster(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
+    held = {s.name: s.key_record() for s in coordinator.sites.every() if not s.revoked}
+    missing = [site for site in arguments["sites"] if site not in held]
+    if missing:
+        raise InputError(
+            "roster",
+            got="sites that are not enrolled: " + ", ".join(missing),
+            expected="every site of a study with distributed noise, enrolled before it is written",
+            do="invite them first",
+        )
+    return {"roster": [held[site].model_dump(mode="json") for site in arguments["sites"]]}
+
+
 def _status(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
     study = coordinator.studies.find(arguments["study"])
     return {
         "study": study.statement.study_id,
         "sha256": study.sha256,
         "closes": f"{study.statement.closes_at:%Y-%m-%d %H:%M} UTC",
+        "secure_sum": coordinator.studies.sums.said(study) if study.statement.noise else "",
         "sites": [
             {
                 "site": standing.site,
@@ -118,6 +133,7 @@ _VERBS: Mapping[str, Callable[[Coordinator, Mapping[str, Any]], Answer]] = {
     "revoke": _revoke,
     "sites": _sites,
     "heads": _heads,
+    "roster": _roster,
     "open": _open,
     "collect": _collect,
     "status": _status,

@@ -34,6 +34,7 @@ from reidscope_site.sent import Sent
 from reidscope_site.snapshot import Snapshot
 from reidscope_site.store import connect, transaction
 from reidscope_site.studies import Studies, check_policy
+from reidscope_site.sums import Sums
 from reidscope_site.witness import Witness
 
 Progress = Callable[[int, int], None]
@@ -49,6 +50,7 @@ class Agent:
         witness = Witness(Path(self.config.witness)) if self.config.witness else None
         self.ledger = Ledger(self.connection, witness)
         self.journal = Journal(self.connection)
+        self.sums = Sums(self.connection, self.config.name)
         self.outbox = Outbox(self.connection)
         opt_outs = Path(self.config.exclude) if self.config.exclude else None
         self.snapshot = Snapshot(self.connection, opt_outs)
@@ -129,7 +131,9 @@ class Agent:
     def check_policy(self, study: Opened[Study]) -> None:
         """Raise a RefusalError if the site's policy forbids `study`, whoever approves it."""
         policy = self.policy
-        check_policy(study.statement, policy, self.ledger)
+        check_policy(
+            study.statement, policy, self.ledger, site=self.config.name, sha256=study.sha256
+        )
         check_allowed(study, policy, self.pinned)
 
     def _bound_index(self, verdict: Verdict) -> str:
@@ -143,9 +147,15 @@ class Agent:
             for study in self.studies.every()
             if study.statement.opens_at <= now <= study.statement.closes_at
             and self.consent.verdict(study.sha256) is Verdict.APPROVED
-            and not self.ledger.charged(study.sha256)
+            and self._owes(study)
             and not self.constants.missing(study.statement)
         )
+
+    def _owes(self, study: Opened[Study]) -> bool:
+        """Whether anything is left to do for a study that was approved."""
+        if study.statement.noise is None:
+            return not self.ledger.charged(study.sha256)
+        return self.sums.owes(study, self.ledger)
 
     def take_receipt(self, envelope: bytes) -> None:
         """Keep a receipt whose counter grows and whose head this ledger holds.
@@ -208,7 +218,7 @@ class Agent:
         Outcomes of a table that was charged have no further use: it was stored, or it is lost.
         """
         for study in self.studies.every():
-            if not self.ledger.charged(study.sha256):
+            if study.statement.noise is not None or not self.ledger.charged(study.sha256):
                 continue
             outcomes = Outcomes(self.connection, self.site_key, study.sha256)
             if outcomes.known():

@@ -71,7 +71,12 @@ CREATE TABLE voice (
   number INTEGER PRIMARY KEY AUTOINCREMENT, study_sha256 TEXT NOT NULL, role TEXT NOT NULL,
   uid INTEGER NOT NULL, signer TEXT NOT NULL, package_sha256 TEXT NOT NULL,
   policy_sha256 TEXT NOT NULL, snapshot_digest TEXT NOT NULL, given_at TEXT NOT NULL)"""
-_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE)
+_SUMS = """
+CREATE TABLE sum_attempt (
+  study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, sealed BLOB, keys BLOB, round BLOB,
+  masked BLOB, done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study_sha256, attempt));
+ALTER TABLE ledger ADD COLUMN alone_nano INTEGER NOT NULL DEFAULT 0"""
+_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _SUMS)
 """Only ever longer: a step that was published is never changed."""
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)reidscope_protocols/proto/reidscope.proto\x12\x0creidscope.v1\"\x18\n\x08\x45nvelope\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\"\x19\n\tEnvelopes\x12\x0c\n\x04\x64sse\x18\x01 \x03(\x0c\"\x0c\n\nEverything\"\n\n\x08\x41\x63\x63\x65pted\"+\n\x0c\x45nrolRequest\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\"!\n\x0f\x43onstantRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32H\n\tEnrolment\x12;\n\x05\x45nrol\x12\x1a.reidscope.v1.EnrolRequest\x1a\x16.reidscope.v1.Envelope2\x82\x02\n\x07\x43ontrol\x12<\n\x07Studies\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12@\n\x08\x43onstant\x12\x1d.reidscope.v1.ConstantRequest\x1a\x13.reidscope.v1.Chunk0\x01\x12\x38\n\x06\x44\x65\x63ide\x12\x16.reidscope.v1.Envelope\x1a\x16.reidscope.v1.Accepted\x12=\n\x08Receipts\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)reidscope_protocols/proto/reidscope.proto\x12\x0creidscope.v1\"\x18\n\x08\x45nvelope\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\"\x19\n\tEnvelopes\x12\x0c\n\x04\x64sse\x18\x01 \x03(\x0c\"\x0c\n\nEverything\"\n\n\x08\x41\x63\x63\x65pted\"+\n\x0c\x45nrolRequest\x12\x0c\n\x04\x64sse\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\"!\n\x0f\x43onstantRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32H\n\tEnrolment\x12;\n\x05\x45nrol\x12\x1a.reidscope.v1.EnrolRequest\x1a\x16.reidscope.v1.Envelope2\xbf\x02\n\x07\x43ontrol\x12<\n\x07Studies\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12@\n\x08\x43onstant\x12\x1d.reidscope.v1.ConstantRequest\x1a\x13.reidscope.v1.Chunk0\x01\x12\x38\n\x06\x44\x65\x63ide\x12\x16.reidscope.v1.Envelope\x1a\x16.reidscope.v1.Accepted\x12=\n\x08Receipts\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopes\x12;\n\x06Rounds\x12\x18.reidscope.v1.Everything\x1a\x17.reidscope.v1.Envelopesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,5 +48,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLMENT']._serialized_start=241
   _globals['_ENROLMENT']._serialized_end=313
   _globals['_CONTROL']._serialized_start=316
-  _globals['_CONTROL']._serialized_end=574
+  _globals['_CONTROL']._serialized_end=635
 # @@protoc_insertion_point(module_scope)
