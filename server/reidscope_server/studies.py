@@ -302,9 +302,8 @@ class Studies:
     def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
         """Return where every site of a study is."""
         closed = datetime.now(UTC) > study.statement.closes_at
-        return tuple(
-            self._standing(study, site, closed=closed) for site in study.statement.audience
-        )
+        asked = study.statement.audience
+        return tuple(self._standing(study, site, closed=closed) for site in asked)
 
     def release_of(self, study_sha256: str, site: str) -> bytes | None:
         """Return a stored release's bytes."""
