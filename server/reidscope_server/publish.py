@@ -15,6 +15,7 @@ from reidscope_protocols.statements import Release
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.report.build import build_report
+from reidscope_server.report.summing import SumEvidence
 from reidscope_server.report.write import write_report
 from reidscope_server.sites import own_keys
 
@@ -83,6 +84,7 @@ def publish(
         notices=notices,
         now=datetime.now(UTC),
         licence=licence,
+        sum_evidence=_sum_evidence(coordinator, study.sha256),
     )
     envelope = sign(report, StatementKey.load(coordinator.home.key("coordinator.pem")))
     out.mkdir(parents=True, exist_ok=True)
@@ -100,3 +102,10 @@ def headlines(report: Report) -> tuple[str, ...]:
         f"{failed.get(row.arm, '')}"
         for row in report.identification
     )
+
+
+def _sum_evidence(coordinator: Coordinator, study_sha256: str) -> SumEvidence | None:
+    finished = coordinator.studies.sums.finished(study_sha256)
+    if finished is None or finished[0].listed is None:
+        return None
+    return SumEvidence(round_envelope=finished[0].listed, masked=finished[1])

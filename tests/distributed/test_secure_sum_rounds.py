@@ -1,19 +1,18 @@
 """Attempts of a secure sum, from keys to the sum, over the shipped code on both sides."""
 
 from __future__ import annotations
-
+from pathlib import Path
 from tests.distributed.federation import Federation
+from reidscope_server.publish import publish
+from reidscope_server.report.verify import verify_report
 
-
-def test_it_runs(federation: Federation) -> None:
+def test_it_runs(federation: Federation, tmp_path: Path) -> None:
     study = federation.approved(epsilon="2")
-    federation.give_keys(study)
-    exact = federation.exact(study)
-    print(exact)
-    print(federation.advance(study))
-    federation.hear()
-    federation.send_masked(study)
-    print(federation.advance(study), federation.operator.said)
-    for s in federation.sites.values():
-        print(s.said, s.spent(), [ (e.kind, e.table, str(e.loss), str(e.alone)) for e in s.agent.ledger.entries()])
+    federation.summed(study)
+    c = federation.operator.coordinator()
+    p = publish(c, "faces-1", tmp_path/"report", notices=())
+    print(p.headlines)
+    print(verify_report(tmp_path/"report"))
+    print((tmp_path/"report"/"methods.txt").read_text())
+    print(p.report.privacy, p.report.tables, p.report.sites)
     assert 0

@@ -41,6 +41,7 @@ from reidscope_server.estimates import (
     published,
 )
 from reidscope_server.pooling import pool, table_of
+from reidscope_server.report.summing import SumEvidence, summed_account, summed_of, summed_site
 
 _HOLDS = timedelta(days=3650)
 _DRAWN_BY = ("reidscope", "matplotlib", "jinja2")
@@ -60,6 +61,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
     now: datetime,
     *,
     licence: str = DEFAULT_LICENCE,
+    sum_evidence: SumEvidence | None = None,
 ) -> Report:
     """Estimate everything and put the evidence beside it.
 
@@ -79,6 +81,8 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         Time of issue, UTC.
     licence : str
         SPDX identifier: what readers may do with the numbers.
+    sum_evidence : SumEvidence, optional
+        Of a study with distributed noise: what its secure sum left behind.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         for site in said.audience
         if site in releases and verdicts.get(site, Verdict.APPROVED) is Verdict.APPROVED
     }
-    if len(used) < said.minimum_sites or not used:
+    if said.noise is None and (len(used) < said.minimum_sites or not used):
         raise NotReadyError(
             "report",
             got=f"{len(used)} releases",
@@ -119,6 +123,10 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             do="wait, or ask the sites",
         )
     signed = [release.statement for release in used.values()]
+    summed = None
+    if said.noise is not None:
+        summed = summed_of(study, sum_evidence, verdicts, KeyRing(evidence_keys))
+        signed = [summed.total]
     pooled = pool(said, signed)
     dearest = max(loss_of(release) for release in signed)
     return Report(
@@ -145,17 +153,24 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         ),
         licence=licence,
         notices=tuple(notices),
-        sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
+        sites=tuple(
+            summed_site(said, site, summed, verdicts)
+            if summed is not None
+            else _site(said, site, used, verdicts)
+            for site in said.audience
+        ),
         tables=tuple(_table(request, signed) for request in said.tables),
         identification=identification(said, pooled),
         after_any=after_any(said, pooled),
-        by_site=by_site(said, signed),
+        by_site=by_site(said, signed) if summed is None else (),
         influence=influence(said, signed),
         acquired=(acquired(pooled),),
         comparisons=comparisons(said, pooled),
         failed_gates=failed_gates(said, signed),
         damage=damage(said, signed),
-        privacy=PrivacyAccount(
+        privacy=summed_account(study, summed)
+        if summed is not None
+        else PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",
             neighbouring="add or remove one person",
@@ -169,6 +184,10 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             releases=tuple(release.envelope.decode() for release in used.values()),
             decisions=tuple(decisions[site].decode() for site in verdicts),
             keys=evidence_keys,
+            sum_round=summed.evidence.round_envelope.decode() if summed else "",
+            masked=tuple(each.envelope.decode() for each in summed.masked.values())
+            if summed
+            else (),
         ),
         versions=versions(),
     )

@@ -20,7 +20,8 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn.append(effects)
     if report.failed_gates:
         drawn += [risk, gates]
-    drawn += [forest, counts]
+    # Of a secure sum no site's own share is known.
+    drawn += [forest, counts] if report.by_site else [counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}
 

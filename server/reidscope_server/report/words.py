@@ -135,6 +135,11 @@ def _from_site_to_site(report: Report, unmodified: Arm) -> str:
         for each in report.by_site
         if (each.arm, each.gallery_size) == (row.arm, row.gallery_size)
     ]
+    if not rates:
+        return (
+            "The hospitals' counts were added up under masks: nobody, the coordinator included, "
+            "knows the count of any one of them."
+        )
     if len(rates) < 2:  # noqa: PLR2004 (one site has nobody to be compared with)
         return f"One site: {of_100(rates[0])} are found by their unmodified scan."
     return (
