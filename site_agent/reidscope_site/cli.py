@@ -306,12 +306,13 @@ def ledger(
     if as_json:
         show_json(answer)
         return
-    columns = ("sequence", "written at", "kind", "study", "epsilon", "head")
+    columns = ("sequence", "written at", "kind", "study", "epsilon", "epsilon_alone", "head")
     rows = [[str(row[column])[:20] for column in columns] for row in answer["entries"]]
     show_table("ledger", columns, rows)
     say(
         f"spent {answer['spent']} of {answer['lifetime_cap']}"
-        f" (odds at most {answer['odds']} times); the chain holds,"
+        f" (odds at most {answer['odds']} times); {answer['spent_if_others_collude']} if all other"
+        " sites and the coordinator collude; the chain holds,"
         f" {'and its witness agrees' if answer['witnessed'] else 'without a witness'}"
     )
 

@@ -170,6 +170,7 @@ def _ledger(agent: Agent, _: Mapping[str, Any]) -> Answer:
         "spent": str(spent),
         "lifetime_cap": agent.policy.epsilon_lifetime,
         "odds": round(spent.odds, 2),
+        "spent_if_others_collude": str(agent.ledger.spent_alone()),
         "head": agent.ledger.head().model_dump(),
         "witnessed": agent.ledger.is_witnessed,
         "entries": [
@@ -180,6 +181,8 @@ def _ledger(agent: Agent, _: Mapping[str, Any]) -> Answer:
                 "study": entry.study_sha256,
                 "table": entry.table,
                 "epsilon": str(entry.loss),
+                # With local noise nobody else's honesty matters: the two are one.
+                "epsilon_alone": str(max(entry.loss, entry.alone)),
                 "head": entry.head,
             }
             for entry in agent.ledger.entries()

@@ -89,8 +89,8 @@ def _results(report: Report) -> str:
     sentences = [
         (
             f"{made_up}{len(released(report))} of {len(report.sites)} sites released tables, on "
-            f"about {people(report):,.0f} people (a noisy count); both sides showed a single face for "
-            f"{_ci(report.acquired[0])} of them."
+            f"about {people(report):,.0f} people (a noisy count); both sides showed a single face "
+            f"for {_ci(report.acquired[0])} of them."
         ),
         f"Unmodified scans gave away {rates} (attacker: {whole.found[0].attacker}).",
         *(_arm(arm) for arm in defaced),
