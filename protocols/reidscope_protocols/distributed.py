@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pydantic import Field, model_validator
 
 from reidscope_protocols.keys import KeyRecord, KeyRing
-from reidscope_protocols.polya import FEWEST_HONEST, SMALLEST_NANO, PolyaShare
-from reidscope_protocols.privacy import NANO, PrivacyLoss
+from reidscope_protocols.polya import FEWEST_HONEST, GREATEST_NANO, SMALLEST_NANO, PolyaShare
+from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Parsed
 from reidscope_protocols.vocabulary import KeyRole
 
@@ -90,8 +90,8 @@ class DistributedNoise(Parsed):
             return f"no site of a distributed study may be called {ALL_SITES}"
         if minimum_sites - self.colluders_tolerated < FEWEST_HONEST:
             return f"minimum_sites must be at least colluders_tolerated + {FEWEST_HONEST}"
-        if min(nano for _, nano in tables) < SMALLEST_NANO:
-            return f"distributed noise needs an epsilon of {SMALLEST_NANO / NANO} a table or more"
+        if not all(SMALLEST_NANO <= nano <= GREATEST_NANO for _, nano in tables):
+            return "distributed noise needs an epsilon of 0.01 to 100 a table"
         if sum(cells for cells, _ in tables) > _MOST_CELLS:
             return f"a masked release holds at most {_MOST_CELLS} cells"
         return None

@@ -22,6 +22,9 @@ from reidscope_protocols.privacy import NANO, PrivacyLoss
 SMALLEST_NANO = 10_000_000
 """Epsilon 0.01: below it the table of a share would have more than 11,000 entries."""
 
+GREATEST_NANO = 100 * 10**9
+"""Epsilon 100: above it a share is 0 but for chances that the table no longer holds."""
+
 UNIFORM_BITS = 192
 """Random bits behind one draw; an entry of the table is off by less than 2^-192."""
 
@@ -40,7 +43,7 @@ class PolyaShare:
     Attributes
     ----------
     loss : PrivacyLoss
-        Epsilon of the sum for counts of sensitivity 1; at least 0.01.
+        Epsilon of the sum for counts of sensitivity 1; 0.01 to 100.
     parties : int
         Sites whose tables are added, K.
     tolerated : int
@@ -52,13 +55,13 @@ class PolyaShare:
     tolerated: int
 
     def __post_init__(self) -> None:
-        if self.loss.nano < SMALLEST_NANO or not 0 <= self.tolerated <= self.parties:
+        fits = SMALLEST_NANO <= self.loss.nano <= GREATEST_NANO
+        if not fits or not 0 <= self.tolerated <= self.parties:
             raise ConfigError(
                 "distributed noise",
                 got=f"epsilon {self.loss}, {self.tolerated} of {self.parties} sites colluding",
-                expected=f"an epsilon of at least {PrivacyLoss(SMALLEST_NANO)}, no more colluders"
-                " than sites",
-                do="ask for a larger epsilon, or for local noise",
+                expected="an epsilon of 0.01 to 100, no more colluders than sites",
+                do="ask for another epsilon, or for local noise",
             )
         if self.honest < FEWEST_HONEST:
             raise ConfigError(
