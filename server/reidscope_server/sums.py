@@ -14,14 +14,15 @@ from datetime import UTC, datetime, timedelta
 from reidscope_protocols.envelope import Opened, open_envelope, peek_payload, sign
 from reidscope_protocols.errors import (
     AdmissionError,
-    ImplausibleError,
     NotReadyError,
     ReplayedError,
+    StatementError,
 )
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.secure_sum import (
     MaskedRelease,
     Participants,
+    SumKeys,
     SumRound,
     open_sum_keys,
     participants,
@@ -138,7 +139,15 @@ class Sums:
             )
         if held is not None or attempt.phase is not Phase.KEYS:
             return
-        is_first = not self._keys(study.sha256, attempt.number)
+        others = self._keys(study.sha256, attempt.number).values()
+        if any(_public_key(other) == opened.statement.x25519 for other in others):
+            raise ReplayedError(
+                "sum keys",
+                got="a key that another site gave",
+                expected="a key of its own",
+                do="ask both sites: every site would refuse such a list",
+            )
+        is_first = not others
         with transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO sum_key VALUES (?, ?, ?, ?)",
@@ -164,9 +173,8 @@ class Sums:
         StatementError, AdmissionError
             Not this round's, not this site's, or not as the study asks.
         """
-        opened = open_envelope(
-            envelope, MaskedRelease, self._sites.ring(), role=KeyRole.SITE, site=site
-        )
+        for ring in (self._sites.ring(), noise_of(study).ring):  # enrolled still, and believed
+            opened = open_envelope(envelope, MaskedRelease, ring, role=KeyRole.SITE, site=site)
         held = self.masked(study.sha256).get(site)
         if held == envelope:
             return None
@@ -296,21 +304,26 @@ class Sums:
     def _list(self, study: Opened[Study], view: SumView, say: Say) -> None:
         keys = self._keys(study.sha256, view.attempt)
         chosen = [keys[site] for site in sorted(view.given & view.able)]
-        # Checked before it is signed, as every site will.
-        of = participants(study, noise_of(study), view.attempt, chosen)
+        try:
+            # Checked before it is signed, as every site will.
+            of = participants(study, noise_of(study), view.attempt, chosen)
+        except StatementError as error:
+            self._tell(study, view.attempt, Phase.FAILED)
+            say(f"{study.statement.study_id}: {error}")
+            return
         listed = tuple(of.envelopes.values())
         self._tell(study, view.attempt, Phase.SUM, keys=listed)
         say(f"{study.statement.study_id}: {len(listed)} sites take part in the secure sum")
 
     def _add_up(self, study: Opened[Study], number: int, say: Say) -> None:
         name, ring = study.statement.study_id, noise_of(study).ring
-        masked = {
-            site: open_envelope(envelope, MaskedRelease, ring, role=KeyRole.SITE, site=site)
-            for site, envelope in self.masked(study.sha256).items()
-        }
         try:
+            masked = {
+                site: open_envelope(envelope, MaskedRelease, ring, role=KeyRole.SITE, site=site)
+                for site, envelope in self.masked(study.sha256).items()
+            }
             add_up(study, self.listed(study), masked)
-        except ImplausibleError as error:
+        except (AdmissionError, StatementError) as error:
             self._tell(study, number, Phase.SPOILED)
             say(f"{name}: {error}")
         else:
@@ -361,6 +374,10 @@ class Sums:
 def _parsed(envelope: bytes) -> SumRound:
     """Read a list that this coordinator signed itself."""
     return SumRound.parse(peek_payload(envelope))
+
+
+def _public_key(envelope: bytes) -> str:
+    return SumKeys.parse(peek_payload(envelope)).x25519
 
 
 def _listed_sites(attempt: SumAttempt) -> frozenset[str]:

@@ -151,6 +151,13 @@ class Agent:
             and not self.constants.missing(study.statement)
         )
 
+    def has_released(self, study_sha256: str) -> bool:
+        """Whether tables of a study were stored: noisy ones, or masked ones of its last attempt."""
+        summed = self.sums.current(study_sha256)
+        if summed is not None:
+            return summed.masked is not None
+        return self.ledger.stored(study_sha256) is not None
+
     def _owes(self, study: Opened[Study]) -> bool:
         """Whether anything is left to do for a study that was approved."""
         if study.statement.noise is None:

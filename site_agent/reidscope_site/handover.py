@@ -71,6 +71,8 @@ def _of_secure_sum(agent: Agent, study_sha256: str) -> bytes:
     # Charged and not stored: `_word` says whether it is being stored or lost.
     if attempt.keys is None or agent.ledger.charged(study_sha256, name):
         return b""
+    if agent.consent.verdict(study_sha256) is not Verdict.APPROVED:
+        return b""
     return SUM_KEYS + attempt.keys
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from reidscope_protocols.enrolment import EnrolmentRequest
 from reidscope_protocols.recogniser import DLIB_RESNET, SFACE
+from reidscope_protocols.secure_sum import MaskedRelease, MaskedTable, SumKeys
 from reidscope_protocols.statements import Decision, Parsed, Release, ReleasedTable
 from reidscope_protocols.wire import RELEASE_FRAME, pad
 from reidscope_site.face.weights import installed_model_bytes
@@ -32,7 +33,16 @@ PAGES = [
 FOLDERS = "protocols|deid|site_agent|server|tests|docker|docs|examples|benchmarks"
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]+|constraints\.txt|Makefile|pyproject\.toml)`")
 STATEMENTS: dict[str, type[Parsed]] = {
-    model.__name__: model for model in (EnrolmentRequest, Decision, Release, ReleasedTable)
+    model.__name__: model
+    for model in (
+        EnrolmentRequest,
+        Decision,
+        Release,
+        ReleasedTable,
+        SumKeys,
+        MaskedRelease,
+        MaskedTable,
+    )
 }
 WEIGHTS = re.compile(r"[\w.-]+\.(?:onnx|dat|npz|pt|pth|tflite|safetensors)\b")
 
