@@ -25,6 +25,7 @@ from reidscope_site.release import noisy_counter
 
 
 def rmse(noise: np.ndarray) -> float:
+    """Return the root mean square of integer noise."""
     return math.sqrt(float(np.mean(np.square(noise.astype(float)))))
 
 
@@ -41,6 +42,7 @@ def errors(epsilon: str, parties: int, tolerated: int, cells: int) -> tuple[floa
 
 
 def seconds_of_masks(parties: int, cells: int) -> float:
+    """Time one site's masks for a table of so many cells."""
     private = [X25519PrivateKey.generate() for _ in range(parties)]
     names = [f"site-{number:04d}" for number in range(parties)]
     of = Participants(
@@ -56,6 +58,7 @@ def seconds_of_masks(parties: int, cells: int) -> float:
 
 
 def main() -> None:
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=20_000)
     cells = parser.parse_args().cells
@@ -64,9 +67,8 @@ def main() -> None:
         ("1", 5, 0), ("1", 20, 0), ("1", 20, 1), ("1", 20, 2), ("0.25", 20, 0), ("2", 20, 0),
     ):  # fmt: skip
         shares, computed, local = errors(epsilon, parties, tolerated, cells)
-        say(
-            f"{epsilon:>7}  {parties:<4} {tolerated:<3} {shares:15.3f} {computed:9.3f} {local:15.3f}"
-        )
+        measured = f"{shares:15.3f} {computed:9.3f} {local:15.3f}"
+        say(f"{epsilon:>7}  {parties:<4} {tolerated:<3} {measured}")
     share = PolyaShare(loss=PrivacyLoss.from_decimal("1"), parties=20, tolerated=1)
     started = time.perf_counter()
     cumulative.__wrapped__(share)

@@ -30,8 +30,11 @@ from reidscope_protocols.secure_sum import (
     unmasked_sum,
     words,
 )
+from reidscope_protocols.statements import LedgerHead
 from reidscope_protocols.study import Study
+from reidscope_protocols.wire import RELEASE_FRAME, pad
 from reidscope_server.summed import add_up
+from reidscope_site import package
 from reidscope_site.taking_part import take_round
 
 Fields = dict[str, Any]
@@ -376,6 +379,46 @@ def test_a_coordinator_cannot_add_up_fewer_than_all(federation: Federation) -> N
     sums = unmasked_sum(each.statement.tables[0].cells() for each in masked.values())
     assert max(map(abs, sums)) > 1 << 40
     coordinator.close()
+
+
+def test_a_key_that_another_site_gave_already_is_not_taken(federation: Federation) -> None:
+    """Two that collude could otherwise give one key, and every site would refuse the list."""
+    study = federation.approved()
+    keys = given_keys_of_two(federation, study)
+    charlie = federation.sites["charlie"].agent.statement_key
+    bent, _ = forged(
+        study, "charlie", charlie, x25519=SumKeys.parse(peek_payload(keys["alpha"])).x25519
+    )
+    federation.operator.take("charlie", study.sha256, b"K" + bent)
+    assert "a key that another site gave" in federation.operator.said[-1]
+    assert "2 of 3" in federation.advance(study)
+
+
+def given_keys_of_two(federation: Federation, study: Opened[Study]) -> dict[str, bytes]:
+    federation.give_keys(study, "alpha", "bravo")
+    return {n: federation.sites[n].answer(study.sha256)[1:] for n in ("alpha", "bravo")}
+
+
+def test_the_largest_masked_release_fits_into_a_frame(federation: Federation) -> None:
+    now = datetime.now(UTC)
+    table = MaskedTable(
+        table="face-joint", words=words([-1] * 3500), epsilon_nano=10**12, alone_nano=10**12
+    )
+    said = MaskedRelease(
+        audience=("coordinator",),
+        issued_at=now,
+        not_after=now + timedelta(days=3650),
+        study_sha256="ab" * 32,
+        site="a" * 40,
+        attempt=10,
+        round_sha256="ab" * 32,
+        tables=(table,),
+        declared_people=10**9,
+        ledger=LedgerHead(sequence=10**6, head="ab" * 32),
+        versions=package.versions(),
+    )
+    key = federation.sites["alpha"].agent.statement_key
+    assert len(pad(b"M" + sign(said, key))) == RELEASE_FRAME
 
 
 def test_a_round_is_named_after_all_that_its_masks_depend_on(federation: Federation) -> None:

@@ -50,6 +50,7 @@ def change_policy(federation: Federation, **keys: Any) -> None:
         path.write_text("\n".join([*kept, *said]) + "\n")
 
 
+@pytest.mark.slow  # draws a report twice
 def test_the_sum_over_all_sites_is_exact_and_the_report_says_so(
     federation: Federation, tmp_path: Path
 ) -> None:
@@ -57,8 +58,8 @@ def test_the_sum_over_all_sites_is_exact_and_the_report_says_so(
         federation,
         epsilon_per_study=CERTAIN,
         epsilon_lifetime=CERTAIN,
-        epsilon_alone_per_study="2000",
-        epsilon_alone_lifetime="2000",
+        epsilon_alone_per_study="1000",
+        epsilon_alone_lifetime="1000",
     )
     study = federation.approved(epsilon=CERTAIN)
     federation.give_keys(study)
@@ -151,6 +152,7 @@ def test_outcomes_and_mask_keys_are_gone_once_they_have_no_further_use(
         assert (rows, kept) == ((0,), [(None,)])
 
 
+@pytest.mark.slow  # draws a report twice
 def test_a_drop_out_costs_everybody_the_attempt_and_the_next_is_charged_anew(
     federation: Federation, tmp_path: Path
 ) -> None:
@@ -385,6 +387,19 @@ def test_a_site_whose_key_is_not_the_rosters_says_nothing(federation: Federation
     with pytest.raises(ConfigError, match="another key for this site"):
         federation.sites["alpha"].measure(study)
     assert federation.sites["alpha"].answer(study.sha256) == b"Nworking"
+
+
+def test_a_preview_has_the_shape_of_what_leaves_and_no_coordinator_takes_it(
+    federation: Federation,
+) -> None:
+    study = federation.opened(sites=NAMES)
+    alpha = federation.sites["alpha"]
+    alpha.exchange()
+    shown = carry_out(alpha.agent, "preview", {"study": "faces-1"})["bytes"]
+    said = MaskedRelease.parse(peek_payload(shown.encode()))
+    assert [len(t.cells()) for t in said.tables] == [len(t.cells) for t in study.statement.tables]
+    federation.operator.take("alpha", study.sha256, b"M" + shown.encode())
+    assert "refused" in federation.operator.said[-1]
 
 
 def test_show_says_whom_the_site_trusts_and_the_keys_to_compare(federation: Federation) -> None:
