@@ -284,7 +284,16 @@ class ReportedProgram(Parsed):
 
 
 class PrivacyAccount(Parsed):
-    """What each person may have lost, and to whom the promise is made."""
+    """What each person may have lost, and to whom the promise is made.
+
+    Attributes
+    ----------
+    participants, colluders_tolerated, attempts : int or None
+        Of a secure sum: sites in it, how many of them may collude with the coordinator, and how
+        many attempts it took. None where each site added all of the noise.
+    epsilon_alone, odds_alone : float or None
+        What a person may have lost if everybody else colludes.
+    """
 
     mechanism: Line
     unit: Line
@@ -293,6 +302,11 @@ class PrivacyAccount(Parsed):
     epsilon_total: float
     odds_total: float
     note: str
+    participants: int | None = None
+    colluders_tolerated: int | None = None
+    attempts: int | None = None
+    epsilon_alone: float | None = None
+    odds_alone: float | None = None
 
 
 class Evidence(Parsed):
@@ -304,6 +318,10 @@ class Evidence(Parsed):
         The study's DSSE envelope.
     releases, decisions : tuple of str
         DSSE envelopes, one a site that sent one.
+    sum_round : str
+        Of a secure sum: the coordinator's list of participants, else empty.
+    masked : tuple of str
+        Of a secure sum: every participant's masked tables, which add up to the report's.
     keys : tuple of KeyRecord
         Compare their fingerprints with the owners: a report cannot vouch for its own keys.
     """
@@ -312,6 +330,8 @@ class Evidence(Parsed):
     releases: tuple[str, ...]
     decisions: tuple[str, ...]
     keys: tuple[KeyRecord, ...]
+    sum_round: str = ""
+    masked: tuple[str, ...] = ()
 
 
 class Report(Statement):

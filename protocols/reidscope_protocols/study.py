@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from reidscope_protocols.cohort import Cohort
+from reidscope_protocols.distributed import DistributedNoise
 from reidscope_protocols.face_experiment import GATES_TABLE, JOINT_TABLE, FaceExperiment
 from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
 from reidscope_protocols.reach import Reach
@@ -119,6 +120,8 @@ class Study(Statement):
         The round ends without a report below this.
     reach : Reach or None
         Whom a scan could be of, where the coordinator states it: public numbers for the report.
+    noise : DistributedNoise or None
+        How the noise is shared out among the sites; None where each adds all of it (local noise).
     """
 
     payload_type = "application/vnd.reidscope.study+json"
@@ -139,6 +142,7 @@ class Study(Statement):
     answers_from: Moment | None = None
     ledger_heads: tuple[SiteHead, ...] = ()
     reach: Reach | None = None
+    noise: DistributedNoise | None = None
 
     @model_validator(mode="after")
     def _asks_for_its_own_cells(self) -> Self:
@@ -176,7 +180,18 @@ class Study(Statement):
         if self.minimum_sites > len(self.audience) or len(set(self.audience)) != len(self.audience):
             message = "audience must name distinct sites, no fewer than minimum_sites"
             raise ValueError(message)
+        problem = self._problem_with_noise()
+        if problem:
+            raise ValueError(problem)
         return self
+
+    def _problem_with_noise(self) -> str | None:
+        if self.noise is None:
+            return None
+        tables = [(len(table.cells), table.epsilon_nano) for table in self.tables]
+        return self.noise.problem_with(
+            self.audience, minimum_sites=self.minimum_sites, tables=tables
+        )
 
     @property
     def joint_table(self) -> TableRequest:
@@ -185,7 +200,7 @@ class Study(Statement):
 
     @property
     def loss(self) -> PrivacyLoss:
-        """Epsilon of the whole study at one site."""
+        """Epsilon of the whole study at one site; of one attempt, where noise is distributed."""
         return PrivacyLoss(sum(table.epsilon_nano for table in self.tables))
 
     def constant(self, role: ConstantRole) -> Constant:

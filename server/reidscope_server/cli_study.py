@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from reidscope_protocols import comma_lists
+from reidscope_protocols.distributed import LARGEST_ATTEMPTS, DistributedNoise
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import sign_payload
+from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import LARGEST_SCAN_CAP
-from reidscope_protocols.keys import StatementKey
+from reidscope_protocols.keys import KeyRecord, StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_protocols.vocabulary import FailedGate
@@ -45,6 +50,13 @@ study_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+class NoiseMode(StrEnum):
+    """Who adds the noise."""
+
+    LOCAL = "local"
+    DISTRIBUTED = "distributed"
 
 
 class Population(StrEnum):
@@ -174,9 +186,30 @@ def new(
         str | None,
         typer.Option(help="Probability that a person stands in an attacker's gallery, 0 to 1."),
     ] = None,
+    noise: Annotated[
+        NoiseMode, typer.Option(help="Whether each site adds all of the noise, or a share of it.")
+    ] = NoiseMode.LOCAL,
+    colluders: Annotated[
+        int, typer.Option(min=0, help="With distributed noise: sites that may collude.")
+    ] = 1,
+    attempts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=LARGEST_ATTEMPTS,
+            help="With distributed noise: secure sums that may be begun, each charged in full.",
+        ),
+    ] = 1,
+    sum_wait: Annotated[
+        int,
+        typer.Option(min=1, help="With distributed noise: minutes to wait for a silent site."),
+    ] = 60,
     home: Annotated[
         Path | None,
-        typer.Option(help="This coordinator's: writes down where the sites' ledgers were seen."),
+        typer.Option(
+            help="This coordinator's: writes down where the sites' ledgers were seen, and their "
+            "keys where noise is distributed."
+        ),
     ] = None,
 ) -> None:
     """Write a draft: a study as it would be signed."""
@@ -216,12 +249,47 @@ def new(
     if home is not None:
         seen = ask(home, "heads", {"sites": list(answers.sites)})["heads"]
         heads = tuple(map(SiteHead.model_validate, seen))
-    study = draft(answers, read_constants(constants), heads)
+    shared = (
+        None
+        if noise is NoiseMode.LOCAL
+        else _shared_noise(
+            home, answers.sites, colluders=colluders, attempts=attempts, wait_minutes=sum_wait
+        )
+    )
+    study = draft(answers, read_constants(constants), heads, shared)
     write_durably(out, study.payload(), mode=_PUBLIC)
     tables = ", ".join(f"{table.table} of {len(table.cells)} cells" for table in study.tables)
     say(f"draft of {study_id}: {tables}; epsilon {study.loss} at each site")
     if any(study.cohort.phrases()) and study.answers_from is None:
         say("the fewer meet the cohort, the sooner a site is done: --answers-after hides how soon")
+
+
+def _shared_noise(
+    home: Path | None,
+    sites: tuple[str, ...],
+    *,
+    colluders: int,
+    attempts: int,
+    wait_minutes: int,
+) -> DistributedNoise:
+    if home is None:
+        raise InputError(
+            "distributed noise",
+            got="no --home",
+            expected="the coordinator's, which knows the sites' keys",
+            do="give --home: the study names the key of every site",
+        )
+    roster = ask(home, "roster", {"sites": list(sites)})["roster"]
+    records = (KeyRecord.model_validate_json(json.dumps(record)) for record in roster)
+    try:
+        return DistributedNoise(
+            colluders_tolerated=colluders,
+            attempts=attempts,
+            wait_minutes=wait_minutes,
+            roster=tuple(records),
+        )
+    except ValidationError as error:
+        raise malformed("distributed noise", error) from None
 
 
 study_app.command("plan")(plan_command)
@@ -288,3 +356,5 @@ def status(
     columns = ("site", "decision", "answer", "released", "waits_for")
     rows = [[row[column] for column in columns] for row in answer["sites"]]
     show_table(f"{answer['study']} (closes {answer['closes']})", columns, rows)
+    if answer["secure_sum"]:
+        say(f"secure sum: {answer['secure_sum']}")

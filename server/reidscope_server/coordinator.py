@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from reidscope_protocols.envelope import Opened, peek_payload, peek_type
 from reidscope_protocols.errors import InputError, NotReadyError
+from reidscope_protocols.secure_sum import MaskedRelease, SumKeys
 from reidscope_protocols.statements import Decision, Release
 from reidscope_protocols.study import Study
 from reidscope_server.config import ServerHome
@@ -47,6 +48,10 @@ class Coordinator:
         path = self.home.constants / sha256
         return path.read_bytes() if sha256 in named and path.exists() else None
 
+    def rounds_for(self, site: str) -> tuple[bytes, ...]:
+        """Return the last word about each secure sum that asks a site."""
+        return self.studies.sums.rounds_for(site, self.studies.every())
+
     def import_statement(self, envelope: bytes) -> str:
         """Take a decision or a release that came as a file; returns what it was.
 
@@ -64,10 +69,18 @@ class Coordinator:
             site = Release.parse(peek_payload(envelope)).site
             self.studies.take_release(envelope, site)
             return f"release of {site}"
+        if kind == SumKeys.payload_type:
+            site = SumKeys.parse(peek_payload(envelope)).site
+            self.studies.take_sum_keys(envelope, site)
+            return f"sum keys of {site}"
+        if kind == MaskedRelease.payload_type:
+            site = MaskedRelease.parse(peek_payload(envelope)).site
+            self.studies.take_masked(envelope, site)
+            return f"masked release of {site}"
         raise InputError(
             "import",
             got="a statement of another kind",
-            expected="a decision or a release",
+            expected="a decision, a release, or what a secure sum needs",
             do="check which file was meant",
         )
 
@@ -79,6 +92,8 @@ class Coordinator:
             content = self.constant(constant.sha256)
             if content is not None:
                 files[f"{constant.role}-{constant.sha256[:12]}"] = content
+        for round_envelope in self.studies.sums.words_of(study):
+            files[f"{study.statement.study_id}.sum-round.dsse.json"] = round_envelope
         for site in study.statement.audience:
             for number, receipt in enumerate(self.studies.receipts_for(site), start=1):
                 files[f"{site}-receipt-{number}.dsse.json"] = receipt

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from reidscope_protocols.cohort import EVERYBODY, Cohort
+from reidscope_protocols.distributed import DistributedNoise
 from reidscope_protocols.errors import InputError, MalformedError
 from reidscope_protocols.face_experiment import (
     FaceExperiment,
@@ -236,7 +237,12 @@ def read_constants(folder: Path) -> ConstantsFolder:
         ) from None
 
 
-def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...] = ()) -> Study:
+def draft(
+    answers: Answers,
+    folder: ConstantsFolder,
+    heads: tuple[SiteHead, ...] = (),
+    noise: DistributedNoise | None = None,
+) -> Study:
     """Write a study down.
 
     Parameters
@@ -248,6 +254,8 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
     heads : tuple of SiteHead
         Where the sites' ledgers stood when they were last seen: a site whose ledger lacks its head
         has lost charges, and refuses.
+    noise : DistributedNoise, optional
+        How the noise is shared out; each site adds all of it without.
 
     Raises
     ------
@@ -299,6 +307,7 @@ def draft(answers: Answers, folder: ConstantsFolder, heads: tuple[SiteHead, ...]
             minimum_sites=answers.minimum_sites,
             ledger_heads=heads,
             reach=answers.reach,
+            noise=noise,
             opens_at=now,
             closes_at=closes,
             answers_from=now + timedelta(hours=answers.answers_after_hours)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reidscope_protocols.privacy import NANO
 from reidscope_protocols.statements import Release, ReleasedTable
 from reidscope_protocols.study import Study, TableRequest
+from reidscope_server.summed import SummedTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,5 +87,10 @@ def pool(study: Study, releases: Sequence[Release], request: TableRequest | None
         cells=asked.cells,
         counts=tuple(map(sum, zip(*(table.counts for table in tables), strict=True))),
         sites=len(tables),
-        noise_variance=math.fsum(noise_variance(table.epsilon_nano) for table in tables),
+        noise_variance=math.fsum(
+            table.noise_variance
+            if isinstance(table, SummedTable)
+            else noise_variance(table.epsilon_nano)
+            for table in tables
+        ),
     )

@@ -17,6 +17,7 @@ from reidscope_server.coordinator import Coordinator
 from reidscope_server.own_keys import own_keys
 from reidscope_server.report.build import build_report
 from reidscope_server.report.readings import attackers, estimable, measured
+from reidscope_server.report.summing import SumEvidence
 from reidscope_server.report.tail_words import tail_headlines
 from reidscope_server.report.write import write_report
 
@@ -89,6 +90,7 @@ def publish(
         now=datetime.now(UTC),
         licence=licence,
         enrolled_share=enrolled_share,
+        sum_evidence=_sum_evidence(coordinator, study.sha256),
     )
     envelope = sign(report, StatementKey.load(coordinator.home.key("coordinator.pem")))
     out.mkdir(parents=True, exist_ok=True)
@@ -107,3 +109,10 @@ def headlines(report: Report) -> tuple[str, ...]:
         f"{failed.get(row.arm, '')}"
         for row in measured(report)
     ) + tail_headlines(report)
+
+
+def _sum_evidence(coordinator: Coordinator, study_sha256: str) -> SumEvidence | None:
+    finished = coordinator.studies.sums.finished(study_sha256)
+    if finished is None or finished[0].listed is None:
+        return None
+    return SumEvidence(round_envelope=finished[0].listed, masked=finished[1])

@@ -9,6 +9,8 @@ from reidscope_server.coordinator import Coordinator
 from reidscope_server.flower import Fleet, Reply
 
 RELEASE = b"R"
+SUM_KEYS = b"K"
+MASKED = b"M"
 WORD = b"N"
 _WORDS = frozenset({"unknown-study", "undecided", "declined", "working", "lost"})
 
@@ -17,6 +19,8 @@ def one_turn(coordinator: Coordinator, fleet: Fleet, say: Callable[[str], None])
     """Ask whoever still owes a release, and take in what was answered."""
     owed: dict[str, list[tuple[str, str]]] = {}
     for study in coordinator.studies.collecting():
+        if study.statement.noise is not None:
+            coordinator.studies.advance(study, say)
         owing = [
             standing for standing in coordinator.studies.standings(study) if not standing.finished
         ]
@@ -24,6 +28,8 @@ def one_turn(coordinator: Coordinator, fleet: Fleet, say: Callable[[str], None])
             coordinator.studies.set_collecting(study.sha256, collecting=False)
             say(f"{study.statement.study_id}: every site has answered")
         for standing in owing:
+            if not standing.owes:
+                continue
             owed.setdefault(standing.site, []).append((standing.heard_at, study.sha256))
     # The study that was answered longest ago: a site's undecided one must not hold up another.
     fleet.ask({site: min(studies)[1] for site, studies in owed.items()})
@@ -42,15 +48,21 @@ def one_turn(coordinator: Coordinator, fleet: Fleet, say: Callable[[str], None])
 def take(coordinator: Coordinator, reply: Reply, say: Callable[[str], None]) -> None:
     """Take one reply: a release goes through admission, a word is noted, all else is nothing."""
     kind, body = reply.content[:1], reply.content[1:]
-    if kind == RELEASE:
+    takes = {
+        RELEASE: ("release", coordinator.studies.take_release, "released"),
+        SUM_KEYS: ("sum keys", coordinator.studies.take_sum_keys, "keys"),
+        MASKED: ("masked release", coordinator.studies.take_masked, "masked"),
+    }
+    if kind in takes:
+        what, admit, word = takes[kind]
         try:
-            coordinator.studies.take_release(body, reply.site)
+            admit(body, reply.site)
         except ReidscopeError as error:
             coordinator.studies.hear(reply.study_sha256, reply.site, "refused")
-            say(f"{reply.site}: release refused: {error}")
+            say(f"{reply.site}: {what} refused: {error}")
         else:
-            coordinator.studies.hear(reply.study_sha256, reply.site, "released")
-            say(f"{reply.site}: release stored ({len(body)} bytes, signed)")
+            coordinator.studies.hear(reply.study_sha256, reply.site, word)
+            say(f"{reply.site}: {what} stored ({len(body)} bytes, signed)")
     elif kind == WORD:
         word = body.decode("ascii", "replace")
         said = word if word in _WORDS else "unknown"

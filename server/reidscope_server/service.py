@@ -129,6 +129,15 @@ class ControlService(reidscope_pb2_grpc.ControlServicer):
             with refused(context):
                 return reidscope_pb2.Envelopes(dsse=coordinator.studies.receipts_for(site))
 
+    def Rounds(  # noqa: N802  # the name stands in the .proto
+        self, request: reidscope_pb2.Everything, context: grpc.ServicerContext
+    ) -> reidscope_pb2.Envelopes:
+        """Return the last word about each secure sum that asks the calling site."""
+        with Coordinator.opened(self._home) as coordinator:
+            site = _peer_site(coordinator, request, context)
+            with refused(context):
+                return reidscope_pb2.Envelopes(dsse=coordinator.rounds_for(site))
+
     def Decide(  # noqa: N802  # the name stands in the .proto
         self, request: reidscope_pb2.Envelope, context: grpc.ServicerContext
     ) -> reidscope_pb2.Accepted:

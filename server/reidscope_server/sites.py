@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from reidscope_protocols.distributed import ALL_SITES
 from reidscope_protocols.enrolment import EnrolmentRequest, Invitation, certificate_sha256
 from reidscope_protocols.envelope import open_envelope, peek_payload
 from reidscope_protocols.errors import InputError, TokenRefusedError, WrongAudienceError
@@ -89,11 +90,12 @@ class Sites:
         InputError
             No name that a site can have.
         """
-        if not _NAME.fullmatch(site) or site in {COORDINATOR, WORLD}:
+        if not _NAME.fullmatch(site) or site in {COORDINATOR, WORLD, ALL_SITES}:
             raise InputError(
                 "site",
                 got="a name that a site cannot have",
-                expected="lower case, digits and hyphens, at most 40; not coordinator or world",
+                expected="lower case, digits and hyphens, at most 40; not coordinator, world or "
+                + ALL_SITES,
                 do="choose another name",
             )
         token = secrets.token_urlsafe(_TOKEN_BYTES)

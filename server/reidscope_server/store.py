@@ -29,6 +29,15 @@ CREATE TABLE IF NOT EXISTS release (
 CREATE TABLE IF NOT EXISTS standing (
   study_sha256 TEXT NOT NULL, site TEXT NOT NULL, word TEXT NOT NULL, heard_at TEXT NOT NULL,
   PRIMARY KEY (study_sha256, site));
+CREATE TABLE IF NOT EXISTS sum_attempt (
+  study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, phase TEXT NOT NULL, since TEXT NOT NULL,
+  listed BLOB, told BLOB, PRIMARY KEY (study_sha256, attempt));
+CREATE TABLE IF NOT EXISTS sum_key (
+  study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, site TEXT NOT NULL,
+  envelope BLOB NOT NULL, PRIMARY KEY (study_sha256, attempt, site));
+CREATE TABLE IF NOT EXISTS masked (
+  study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, site TEXT NOT NULL,
+  envelope BLOB NOT NULL, received_at TEXT NOT NULL, PRIMARY KEY (study_sha256, attempt, site));
 CREATE TABLE IF NOT EXISTS receipt (
   site TEXT NOT NULL, counter INTEGER NOT NULL, study_sha256 TEXT NOT NULL,
   envelope BLOB NOT NULL, PRIMARY KEY (site, counter));

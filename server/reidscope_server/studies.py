@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import Opened, open_envelope, peek_payload, sign
 from reidscope_protocols.errors import (
+    AdmissionError,
     ConstantMismatchError,
     InputError,
     MalformedError,
@@ -19,9 +20,10 @@ from reidscope_protocols.errors import (
 )
 from reidscope_protocols.keys import KeyRing, StatementKey
 from reidscope_protocols.reopened import reopened
+from reidscope_protocols.secure_sum import MaskedRelease, SumKeys
 from reidscope_protocols.statements import Decision, Receipt, Release
 from reidscope_protocols.study import SiteHead, Study
-from reidscope_protocols.vocabulary import KeyRole
+from reidscope_protocols.vocabulary import KeyRole, Verdict
 from reidscope_server.admission import (
     Approved,
     AsAsked,
@@ -38,13 +40,15 @@ from reidscope_server.own_keys import believed_keys, own_keys
 from reidscope_server.poison import against_poison
 from reidscope_server.sites import Sites
 from reidscope_server.store import timestamp, transaction
+from reidscope_server.sum_steps import Phase
+from reidscope_server.sums import Sums, SumSite
 
 _PUBLIC = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStanding:
-    """Where one site is with one study."""
+    """Where one site is with one study; `summed` is its part in a secure sum, if it is one."""
 
     site: str
     decision: str
@@ -52,6 +56,12 @@ class SiteStanding:
     released: bool
     heard_at: str
     closed: bool = False
+    summed: SumSite | None = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether the site is to be asked in a round."""
+        return not self.finished and (self.summed is None or self.summed.owes)
 
     @property
     def finished(self) -> bool:
@@ -62,7 +72,11 @@ class SiteStanding:
     def waits_for(self) -> str:
         """Who has to do something before the site has answered for good; nobody if empty."""
         declined = self.decision in {"declined", "withdrawn"}
-        if self.released or declined or self.word == "lost" or self.closed:
+        if self.released or declined or self.closed:
+            return ""
+        if self.summed is not None and (self.decision != "none yet" or not self.summed.waits_for):
+            return self.summed.waits_for
+        if self.word == "lost":
             return ""
         if self.word == "refused":
             return "people of both: its release was refused"
@@ -79,6 +93,7 @@ class Studies:
         self._home = home
         self._sites = sites
         self._parsed: dict[tuple[str, str], Release] = {}
+        self.sums = Sums(connection, home, sites)
 
     def open(self, envelope: bytes, constants: Mapping[str, bytes]) -> Opened[Study]:
         """Open a signed study to its sites, with the public files that they may fetch.
@@ -277,6 +292,41 @@ class Studies:
         with transaction(self._connection):
             yield
 
+    def take_sum_keys(self, envelope: bytes, site: str) -> None:
+        """Admit a site's keys for a secure sum; only of a site whose last word is a yes."""
+        study = self.find(SumKeys.parse(peek_payload(envelope)).study_sha256)
+        if self._verdict(study.sha256, site) != Verdict.APPROVED:
+            raise AdmissionError(
+                "sum keys",
+                got="no approval of this site",
+                expected="a signed approval before them",
+                do="import the site's decision first, or ask the site",
+            )
+        self.sums.take_keys(envelope, study, site)
+
+    def take_masked(self, envelope: bytes, site: str) -> None:
+        """Admit a site's masked tables, store them, and write a receipt for its ledger head."""
+        study = self.find(MaskedRelease.parse(peek_payload(envelope)).study_sha256)
+        verdict = self._verdict(study.sha256, site)
+        opened = self.sums.take_masked(envelope, study, site, verdict)
+        if opened is None:
+            return
+        with transaction(self._connection):
+            self.sums.store_masked(opened)
+            self._write_receipt(opened.statement, study)
+
+    def advance(self, study: Opened[Study], say: Callable[[str], None]) -> None:
+        """Do what is due for a study's secure sum."""
+        enrolled = {site.name for site in self._sites.every() if not site.revoked}
+        standings = self.standings(study)
+        no = {"declined", "withdrawn"}
+        self.sums.advance(
+            study,
+            able=frozenset(s.site for s in standings if s.decision not in no) & enrolled,
+            lost=frozenset(s.site for s in standings if s.word == "lost"),
+            say=say,
+        )
+
     def hear(self, study_sha256: str, site: str, word: str) -> None:
         """Note the constant word that a site answered with."""
         with transaction(self._connection):
@@ -288,9 +338,8 @@ class Studies:
     def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
         """Return where every site of a study is."""
         closed = datetime.now(UTC) > study.statement.closes_at
-        return tuple(
-            self._standing(study.sha256, site, closed=closed) for site in study.statement.audience
-        )
+        asked = study.statement.audience
+        return tuple(self._standing(study, site, closed=closed) for site in asked)
 
     def release_of(self, study_sha256: str, site: str) -> bytes | None:
         """Return a stored release's bytes."""
@@ -316,7 +365,9 @@ class Studies:
         )
         return tuple(envelope for (envelope,) in rows.fetchall())
 
-    def _standing(self, study_sha256: str, site: str, *, closed: bool) -> SiteStanding:
+    def _standing(self, study: Opened[Study], site: str, *, closed: bool) -> SiteStanding:
+        study_sha256 = study.sha256
+        summed = self.sums.site(study, site) if study.statement.noise is not None else None
         word = self._connection.execute(
             "SELECT word, heard_at FROM standing WHERE study_sha256 = ? AND site = ?",
             (study_sha256, site),
@@ -325,9 +376,12 @@ class Studies:
             site=site,
             decision=self._verdict(study_sha256, site) or "none yet",
             word=word[0] if word else "not heard",
-            released=self.release_of(study_sha256, site) is not None,
+            released=summed.phase is Phase.DONE and summed.listed
+            if summed is not None
+            else self.release_of(study_sha256, site) is not None,
             heard_at=word[1] if word else "",
             closed=closed,
+            summed=summed,
         )
 
     def _verdict(self, study_sha256: str, site: str) -> str | None:
@@ -351,7 +405,7 @@ class Studies:
                 found.append(SiteHead(site=site, ledger=receipt.ledger))
         return tuple(found)
 
-    def _write_receipt(self, release: Release, study: Opened[Study]) -> None:
+    def _write_receipt(self, release: Release | MaskedRelease, study: Opened[Study]) -> None:
         (last,) = self._connection.execute(
             "SELECT COALESCE(MAX(counter), 0) FROM receipt WHERE site = ?", (release.site,)
         ).fetchone()

@@ -177,12 +177,26 @@ def _heads(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
     return {"heads": [head.model_dump() for head in heads]}
 
 
+def _roster(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
+    held = {s.name: s.key_record() for s in coordinator.sites.every() if not s.revoked}
+    missing = [site for site in arguments["sites"] if site not in held]
+    if missing:
+        raise InputError(
+            "roster",
+            got="sites that are not enrolled: " + ", ".join(missing),
+            expected="every site of a study with distributed noise, enrolled before it is written",
+            do="invite them first",
+        )
+    return {"roster": [held[site].model_dump(mode="json") for site in arguments["sites"]]}
+
+
 def _status(coordinator: Coordinator, arguments: Mapping[str, Any]) -> Answer:
     study = coordinator.studies.find(arguments["study"])
     return {
         "study": study.statement.study_id,
         "sha256": study.sha256,
         "closes": f"{study.statement.closes_at:%Y-%m-%d %H:%M} UTC",
+        "secure_sum": coordinator.studies.sums.said(study) if study.statement.noise else "",
         "sites": [
             {
                 "site": standing.site,
@@ -209,6 +223,7 @@ _VERBS: Mapping[str, Callable[[Coordinator, Mapping[str, Any]], Answer]] = {
     "ca": _ca,
     "sites": _sites,
     "heads": _heads,
+    "roster": _roster,
     "open": _open,
     "collect": _collect,
     "status": _status,

@@ -37,6 +37,7 @@ def account(agent: Agent) -> dict[str, Any]:
         "lifetime_cap": policy.epsilon_lifetime,
         "odds": _odds(spent),
         "odds_at_the_cap": _odds(policy.lifetime_cap),
+        "spent_if_others_collude": str(agent.ledger.spent_alone()),
         "head": agent.ledger.head().model_dump(),
         "witnessed": agent.ledger.is_witnessed,
         "entries": list(_entries(agent)),
@@ -62,6 +63,8 @@ def _entries(agent: Agent) -> Iterator[dict[str, Any]]:
             "approved by": agent.consent.role(entry.study_sha256) if is_study else "",
             "table": entry.table,
             "epsilon": str(entry.loss),
+            # With local noise nobody else's honesty matters: the two are one.
+            "epsilon_alone": str(max(entry.loss, entry.alone)),
             "odds": _odds(entry.loss),
             "left": str(PrivacyLoss(max(0, cap - spent))),
             "release": agent.ledger.state(entry.study_sha256) if is_study else "",

@@ -37,6 +37,7 @@ from reidscope_site.snapshot import Snapshot
 from reidscope_site.store import connect, transaction
 from reidscope_site.studies import NOBODY, Studies, check_policy
 from reidscope_site.study_key import alive, is_destroyed
+from reidscope_site.sums import Sums
 from reidscope_site.witness import Witness
 
 Progress = Callable[[int, int], None]
@@ -52,6 +53,7 @@ class Agent:
         witness = Witness(Path(self.config.witness)) if self.config.witness else None
         self.ledger = Ledger(self.connection, witness)
         self.journal = Journal(self.connection)
+        self.sums = Sums(self.connection, self.config.name)
         self.outbox = Outbox(self.connection)
         opt_outs = Path(self.config.exclude) if self.config.exclude else None
         self.snapshot = Snapshot(self.connection, opt_outs)
@@ -141,7 +143,9 @@ class Agent:
             A program that an arm calls is not installed, or not the one that is described.
         """
         policy = self.policy
-        check_policy(study.statement, policy, self.ledger)
+        check_policy(
+            study.statement, policy, self.ledger, site=self.config.name, sha256=study.sha256
+        )
         check_allowed(study, policy, self.pinned)
         programs_of(study.statement.experiment.arms)
         if study.statement.population != NOBODY:
@@ -167,10 +171,23 @@ class Agent:
             for study in self.studies.every()
             if study.statement.opens_at <= now <= study.statement.closes_at
             and self.consent.verdict(study.sha256) is Verdict.APPROVED
-            and not self.ledger.charged(study.sha256)
+            and self._owes(study)
             and not is_destroyed(self.connection, study.sha256)
             and not self.constants.missing(study.statement)
         )
+
+    def has_released(self, study_sha256: str) -> bool:
+        """Whether tables of a study were stored: noisy ones, or masked ones of its last attempt."""
+        summed = self.sums.current(study_sha256)
+        if summed is not None:
+            return summed.masked is not None
+        return self.ledger.stored(study_sha256) is not None
+
+    def _owes(self, study: Opened[Study]) -> bool:
+        """Whether anything is left to do for a study that was approved."""
+        if study.statement.noise is None:
+            return not self.ledger.charged(study.sha256)
+        return self.sums.owes(study, self.ledger)
 
     def take_receipt(self, envelope: bytes) -> None:
         """Keep a receipt whose counter grows and whose head this ledger holds.
@@ -233,7 +250,7 @@ class Agent:
         Outcomes of a table that was charged have no further use: it was stored, or it is lost.
         """
         for study in self.studies.every():
-            if not self.ledger.charged(study.sha256):
+            if study.statement.noise is not None or not self.ledger.charged(study.sha256):
                 continue
             if not is_destroyed(self.connection, study.sha256):
                 erase(self.connection, study.sha256)

@@ -325,7 +325,9 @@ def ledger(
     say(
         f"spent {answer['spent']} of {answer['lifetime_cap']}, left {answer['left']}, at most"
         f" {answer['study_cap']} a study; nobody's odds grew by more than {answer['odds']} times,"
-        f" at the cap {answer['odds_at_the_cap'] or 'beyond any number'}; the chain holds,"
+        f" at the cap {answer['odds_at_the_cap'] or 'beyond any number'};"
+        f" {answer['spent_if_others_collude']} if all other sites and the coordinator collude; the"
+        " chain holds,"
         f" {'and its witness agrees' if answer['witnessed'] else 'without a witness'}"
     )
 

@@ -158,6 +158,15 @@ class Policy(_File):
     hours : tuple of str
         When the agent may compute and answer, by this machine's clock and time zone, such as
         `20:00-06:00`; empty for always.
+    distributed : bool
+        Whether studies whose noise is shared out among the sites may be approved at all.
+    distributed_colluders, distributed_sites : int
+        Such a study must tolerate at least so many colluding sites, and add up at least so many.
+    epsilon_alone_per_study, epsilon_alone_lifetime : str
+        Caps on what is lost if everybody else colludes, decimals; local noise counts in full.
+    peers : mapping of str to str
+        Statement keys of the other sites, as their own people said them: where any is named, a
+        study's roster must hold these and no others.
     """
 
     declared_people: int = Field(ge=1)
@@ -187,6 +196,12 @@ class Policy(_File):
     experiments: tuple[Line, ...] = ()
     constants: tuple[Sha256, ...] = ()
     hours: tuple[_Hours, ...] = ()
+    distributed: bool = False
+    distributed_colluders: int = Field(0, ge=0, le=1000)
+    distributed_sites: int = Field(3, ge=2, le=1000)
+    epsilon_alone_per_study: _Decimal = "10"
+    epsilon_alone_lifetime: _Decimal = "20"
+    peers: dict[SiteName, Sha256] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _people_can_be_told_apart(self) -> Self:
@@ -218,6 +233,16 @@ class Policy(_File):
     def lifetime_cap(self) -> PrivacyLoss:
         """Largest loss over all studies, ever."""
         return PrivacyLoss.from_decimal(self.epsilon_lifetime)
+
+    @property
+    def alone_study_cap(self) -> PrivacyLoss:
+        """Largest loss of one study if everybody else colludes."""
+        return PrivacyLoss.from_decimal(self.epsilon_alone_per_study)
+
+    @property
+    def alone_lifetime_cap(self) -> PrivacyLoss:
+        """Largest loss over all studies, ever, if everybody else colludes in each."""
+        return PrivacyLoss.from_decimal(self.epsilon_alone_lifetime)
 
     @property
     def sha256(self) -> str:

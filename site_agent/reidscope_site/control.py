@@ -80,6 +80,12 @@ class Control:
             reply = self._stub.Receipts(reidscope_pb2.Everything(), timeout=_CALL_SECONDS)
         return tuple(reply.dsse)
 
+    def rounds(self) -> tuple[bytes, ...]:
+        """Fetch the coordinator's latest word about each secure sum of this site."""
+        with translated("rounds"):
+            reply = self._stub.Rounds(reidscope_pb2.Everything(), timeout=_CALL_SECONDS)
+        return tuple(reply.dsse)
+
     def decide(self, envelope: bytes) -> None:
         """Hand a signed decision over; handing it over twice is harmless."""
         if self._sent is not None:

@@ -31,11 +31,18 @@ from reidscope_site.witness import Seen, Witness
 _GENESIS = "0" * 64
 _SALT_BYTES = 32
 _IN_HAND = timedelta(minutes=1)
+_NOTHING = PrivacyLoss(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One line of the ledger; `head` chains it to all before it."""
+    """One line of the ledger; `head` chains it to all before it.
+
+    Attributes
+    ----------
+    alone : PrivacyLoss
+        Of a charge under distributed noise: what it costs if everybody else colludes; else 0.
+    """
 
     sequence: int
     kind: str
@@ -46,6 +53,7 @@ class LedgerEntry:
     salt: bytes
     written_at: str
     head: str
+    alone: PrivacyLoss = _NOTHING
 
     def chained_to(self, previous: str) -> str:
         """Return the head that this entry must have after `previous`."""
@@ -60,6 +68,8 @@ class LedgerEntry:
                 self.digest,
                 self.salt.hex(),
                 self.written_at,
+                # Absent for local noise: chains that were made before it was recorded still hold.
+                *([self.alone.nano] if self.alone.nano else ()),
             ],
             separators=(",", ":"),
         )
@@ -82,13 +92,12 @@ class Ledger:
     def entries(self) -> Iterator[LedgerEntry]:
         """Every entry, oldest first."""
         rows = self._connection.execute(
-            "SELECT sequence, kind, study_sha256, table_name, nano, digest, salt, written_at, head"
-            " FROM ledger ORDER BY sequence"
+            "SELECT sequence, kind, study_sha256, table_name, nano, digest, salt, written_at, head,"
+            " alone_nano FROM ledger ORDER BY sequence"
         )
-        for sequence, kind, study, table, nano, digest, salt, written_at, head in rows:
-            if not (
-                isinstance(nano, int) and 0 <= nano <= LARGEST_NANO and isinstance(salt, bytes)
-            ):
+        for sequence, kind, study, table, nano, digest, salt, written_at, head, alone in rows:
+            losses = (isinstance(each, int) and 0 <= each <= LARGEST_NANO for each in (nano, alone))
+            if not (all(losses) and isinstance(salt, bytes)):
                 raise _broken(sequence)
             yield LedgerEntry(
                 sequence=sequence,
@@ -100,6 +109,7 @@ class Ledger:
                 salt=salt,
                 written_at=written_at,
                 head=head,
+                alone=PrivacyLoss(alone),
             )
 
     def check(self) -> None:
@@ -146,12 +156,41 @@ class Ledger:
         ).fetchone()
         return PrivacyLoss(nano)
 
-    def check_budget(self, loss: PrivacyLoss, policy: Policy) -> None:
-        """Raise BudgetExhaustedError if `loss` does not fit under both caps of the policy."""
-        if loss > policy.study_cap:
+    def spent_alone(self, study_sha256: str | None = None) -> PrivacyLoss:
+        """Sum of what every charge costs if all others collude; full charges for local noise."""
+        (nano,) = self._connection.execute(
+            "SELECT COALESCE(SUM(MAX(nano, alone_nano)), 0) FROM ledger WHERE kind = 'charged'"
+            " AND (? IS NULL OR study_sha256 = ?)",
+            (study_sha256, study_sha256),
+        ).fetchone()
+        return PrivacyLoss(nano)
+
+    def spent_on(self, study_sha256: str) -> PrivacyLoss:
+        """Sum of the charges for one study: several, where attempts of a secure sum failed."""
+        (nano,) = self._connection.execute(
+            "SELECT COALESCE(SUM(nano), 0) FROM ledger WHERE kind = 'charged' AND study_sha256 = ?",
+            (study_sha256,),
+        ).fetchone()
+        return PrivacyLoss(nano)
+
+    def charges(self, study_sha256: str) -> int:
+        """Count the charges for one study."""
+        (count,) = self._connection.execute(
+            "SELECT COUNT(*) FROM ledger WHERE kind = 'charged' AND study_sha256 = ?",
+            (study_sha256,),
+        ).fetchone()
+        return int(count)
+
+    def check_budget(self, loss: PrivacyLoss, policy: Policy, study_sha256: str = "") -> None:
+        """Raise BudgetExhaustedError if `loss` does not fit under both caps of the policy.
+
+        `study_sha256` adds what was charged for the study before.
+        """
+        of_study = PrivacyLoss(self.spent_on(study_sha256).nano + loss.nano)
+        if of_study > policy.study_cap:
             raise BudgetExhaustedError(
                 "epsilon of this study",
-                got=f"{loss}",
+                got=f"{of_study}",
                 expected=f"at most {policy.study_cap} a study (the site's policy)",
                 do="ask for a study with a smaller epsilon",
             )
@@ -166,9 +205,20 @@ class Ledger:
             )
 
     def charge(
-        self, study_sha256: str, table: str, loss: PrivacyLoss, policy: Policy
+        self,
+        study_sha256: str,
+        table: str,
+        loss: PrivacyLoss,
+        policy: Policy,
+        *,
+        alone: PrivacyLoss | None = None,
     ) -> LedgerHead:
         """Charge a table durably, before anything is sampled for it.
+
+        Parameters
+        ----------
+        alone : PrivacyLoss, optional
+            Under distributed noise: what the charge costs if everybody else colludes.
 
         Raises
         ------
@@ -196,8 +246,8 @@ class Ledger:
                     expected="a table that was never charged",
                     do="count it as lost: it is never drawn again",
                 )
-            self.check_budget(loss, policy)
-            head = self._append("charged", study_sha256, table, loss, digest="")
+            self.check_budget(loss, policy, study_sha256)
+            head = self._append("charged", study_sha256, table, loss, digest="", alone=alone)
         self._confirm()
         return head
 
@@ -266,6 +316,28 @@ class Ledger:
             self._append("stored", study_sha256, table, PrivacyLoss(0), digest=digest)
         self._confirm()
 
+    def store_masked(self, study_sha256: str, attempt: int, table: str, envelope: bytes) -> None:
+        """Keep the masked release of an attempt; its private mask key has no further use."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "UPDATE sum_attempt SET masked = ?, sealed = NULL"
+                " WHERE study_sha256 = ? AND attempt = ?",
+                (envelope, study_sha256, attempt),
+            )
+            digest = hashlib.sha256(envelope).hexdigest()
+            self._append("stored", study_sha256, table, PrivacyLoss(0), digest=digest)
+        self._confirm()
+
+    def check_noted(self, envelope: bytes, study_sha256: str, table: str) -> None:
+        """Raise LedgerError unless the ledger notes these bytes as a table's stored release."""
+        noted = self._connection.execute(
+            "SELECT 1 FROM ledger WHERE kind = 'stored' AND study_sha256 = ? AND table_name = ?"
+            " AND digest = ?",
+            (study_sha256, table, hashlib.sha256(envelope).hexdigest()),
+        ).fetchone()
+        if noted is None:
+            raise _not_noted()
+
     def stored(self, study_sha256: str) -> bytes | None:
         """Return the release's bytes, exactly as they were stored."""
         row = self._connection.execute(
@@ -278,18 +350,15 @@ class Ledger:
             "SELECT digest FROM ledger WHERE kind = 'stored' AND study_sha256 = ?", (study_sha256,)
         ).fetchone()
         if noted is None or noted[0] != hashlib.sha256(envelope).hexdigest():
-            raise LedgerError(
-                "stored release",
-                got="bytes that the ledger does not note",
-                expected="the bytes that were stored",
-                do="send nothing; restore the database",
-            )
+            raise _not_noted()
         return envelope
 
-    def charged(self, study_sha256: str) -> bool:
-        """Whether any table of this study was charged."""
+    def charged(self, study_sha256: str, table: str | None = None) -> bool:
+        """Whether any table of this study was charged, or that one."""
         row = self._connection.execute(
-            "SELECT 1 FROM ledger WHERE kind = 'charged' AND study_sha256 = ?", (study_sha256,)
+            "SELECT 1 FROM ledger WHERE kind = 'charged' AND study_sha256 = ?"
+            " AND (? IS NULL OR table_name = ?)",
+            (study_sha256, table, table),
         ).fetchone()
         return row is not None
 
@@ -302,15 +371,23 @@ class Ledger:
         return "in hand" if self.in_hand(study_sha256, datetime.now(UTC)) else "lost"
 
     def in_hand(self, study_sha256: str, now: datetime) -> bool:
-        """Whether a charge is so young that its release may be about to be stored."""
+        """Whether the last charge is so young that its release may be about to be stored."""
         row = self._connection.execute(
-            "SELECT written_at FROM ledger WHERE kind = 'charged' AND study_sha256 = ?",
+            "SELECT written_at FROM ledger WHERE kind = 'charged' AND study_sha256 = ?"
+            " ORDER BY sequence DESC LIMIT 1",
             (study_sha256,),
         ).fetchone()
         return row is not None and now - datetime.fromisoformat(row[0]) < _IN_HAND
 
     def _append(
-        self, kind: str, study_sha256: str, table: str, loss: PrivacyLoss, *, digest: str
+        self,
+        kind: str,
+        study_sha256: str,
+        table: str,
+        loss: PrivacyLoss,
+        *,
+        digest: str,
+        alone: PrivacyLoss | None = None,
     ) -> LedgerHead:
         last = self.head()
         entry = LedgerEntry(
@@ -323,6 +400,7 @@ class Ledger:
             salt=secrets.token_bytes(_SALT_BYTES),
             written_at=datetime.now(UTC).isoformat(timespec="seconds"),
             head="",
+            alone=alone or _NOTHING,
         )
         head = entry.chained_to(last.head)
         if self._witness is not None:
@@ -330,7 +408,7 @@ class Ledger:
             spent = PrivacyLoss(self.spent().nano + loss.nano)
             self._witness.announce(self._instance.id, last, new, spent)
         self._connection.execute(
-            "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.sequence,
                 kind,
@@ -341,6 +419,7 @@ class Ledger:
                 entry.salt,
                 entry.written_at,
                 head,
+                entry.alone.nano,
             ),
         )
         return LedgerHead(sequence=entry.sequence, head=head)
@@ -351,6 +430,15 @@ def _read_or_none(witness: Witness) -> Seen | None:
         return witness.read()
     except LedgerError:
         return None  # adopting is for exactly this
+
+
+def _not_noted() -> LedgerError:
+    return LedgerError(
+        "stored release",
+        got="bytes that the ledger does not note",
+        expected="the bytes that were stored",
+        do="send nothing; restore the database",
+    )
 
 
 def _broken(entry: int) -> LedgerError:

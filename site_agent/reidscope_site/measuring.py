@@ -19,6 +19,7 @@ from reidscope_site.journal import Event
 from reidscope_site.outcomes import Outcomes
 from reidscope_site.release import release
 from reidscope_site.snapshot import Person
+from reidscope_site.taking_part import take_part
 from reidscope_site.worker import Task, Worker, worker
 
 _ROOM_BYTES = 8 << 20
@@ -49,7 +50,8 @@ def measure(
     Returns
     -------
     bytes or None
-        The signed Release; None when stopped, and when the policy's hours end.
+        The signed Release, or what a secure sum needs next; None when stopped, and when the
+        policy's hours end.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def measure(
     if stored is not None:
         agent.outbox.add("release", study.sha256, stored)
         return stored
-    if agent.ledger.charged(study.sha256):
+    if study.statement.noise is None and agent.ledger.charged(study.sha256):
         raise OutcomeMissingError(
             "study",
             got="a table that was charged and never stored",
@@ -82,12 +84,16 @@ def measure(
     def halted() -> bool:
         return (stop is not None and stop.is_set()) or not is_open(agent.policy)
 
-    with worker(task, stop=stop) as hands:
-        if not _evaluate_waiting(people, hands, outcomes, progress=progress, halted=halted):
-            return None
+    # Where participants are listed, everybody was evaluated before this site gave its keys.
+    if not agent.sums.has_list(study.sha256):
+        with worker(task, stop=stop) as hands:
+            if not _evaluate_waiting(people, hands, outcomes, progress=progress, halted=halted):
+                return None
     # Hours may have passed: a new index, policy or package in between voids the approval.
     _require(agent, study)
     _require_room(agent)
+    if study.statement.noise is not None:
+        return take_part(agent, study, outcomes)
     envelope = release(
         study,
         outcomes,

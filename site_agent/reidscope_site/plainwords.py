@@ -10,6 +10,7 @@ from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Mate
 from reidscope_site.config import Policy
+from reidscope_site.plainwords_sum import price, trust
 
 _MATES = {Mate.PHOTO: "a photo", Mate.SECOND_SCAN: "a second scan of another date"}
 _DIRECTIONS = {
@@ -72,12 +73,16 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     yield ""
     yield from _computed(said, asked)
     yield from _leaves(said)
+    if said.noise is not None:
+        yield from trust(said, said.noise)
     yield "What it costs"
     yield f"  epsilon     {said.loss}: nobody's odds of guessing that a person took part"
     yield f"              can grow by more than a factor of {said.loss.odds:.1f}"
     yield f"  account     spent {spent}, after this study {after} of {policy.lifetime_cap}"
     yield f"              (together a factor of at most {after.odds:.1f})"
     yield f"  policy      at most {policy.study_cap} a study"
+    if said.noise is not None:
+        yield from price(said, said.noise, policy)
     yield f"  declared    {policy.declared_people} people{_serves(policy)}"
     yield ""
     yield "What an attacker could still learn"
@@ -143,7 +148,8 @@ def _leaves(said: Study) -> Iterator[str]:
     everybody = "everybody counted" if any(said.cohort.phrases()) else "everybody"
     yield "What leaves this site"
     for table in said.tables:
-        yield f"  {table.table}: {len(table.cells)} counts, each with discrete Laplace noise,"
+        noise = "discrete Laplace noise," if said.noise is None else "a share of noise, masked,"
+        yield f"  {table.table}: {len(table.cells)} counts, each with {noise}"
         yield f"              epsilon {table.loss}; {everybody} is in one of its cells:"
         groups = said.experiment.groups if table is said.joint_table else None
         if groups is not None:

@@ -13,11 +13,13 @@ from pathlib import Path
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import peek_type
 from reidscope_protocols.errors import ConstantMismatchError, InputError, MalformedError
+from reidscope_protocols.secure_sum import SumRound
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Study
 from reidscope_site.agent import Agent
 from reidscope_site.following import CHANGES
 from reidscope_site.journal import Event
+from reidscope_site.taking_part import take_round
 
 _PUBLIC = 0o644
 
@@ -92,6 +94,9 @@ def import_file(agent: Agent, path: Path) -> Imported:
     sha256 = hashlib.sha256(content).hexdigest()
     if kind in CHANGES:
         return Imported(kind="change" if agent.follow(content) else "known change", sha256=sha256)
+    if kind == SumRound.payload_type:
+        take_round(agent, content)
+        return Imported(kind="round of a secure sum", sha256=sha256)
     for study in agent.studies.every():
         for constant in study.statement.constants:
             if constant.sha256 == sha256:

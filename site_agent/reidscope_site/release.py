@@ -94,9 +94,14 @@ def _measurement(cells: int, scale: float) -> dp.Measurement:
         raise PolicyRefusalError(
             "noise", got="a scale that is none", expected="a positive, finite one", do="report it"
         )
+    return counting(cells) >> dp.m.then_laplace(scale=scale)
+
+
+def counting(cells: int) -> dp.Transformation:
+    """Count people by cell; its `map` says how far one person moves the counts (L1 norm)."""
     people = dp.vector_domain(dp.atom_domain(T="i64")), dp.symmetric_distance()
     count = dp.t.then_count_by_categories(list(range(cells)), null_category=False, TOA="i64")
-    return people >> count >> dp.m.then_laplace(scale=scale)
+    return people >> count
 
 
 def release(
@@ -142,7 +147,7 @@ def release(
     tables = study.statement.tables
     counters = [noisy_counter(len(table.cells), table.loss) for table in tables]
     everybody = outcomes.all()  # before the charge: what cannot be opened costs nothing
-    _check(everybody, tables)
+    check_cells(everybody, tables)
     # A person falls into one cell of every table: the losses add up, and are charged as one.
     loss = PrivacyLoss(sum(counter.loss.nano for counter in counters))
     name = " + ".join(table.table for table in tables)
@@ -177,7 +182,7 @@ def release(
     return envelope
 
 
-def _check(everybody: Sequence[Outcome], tables: Sequence[TableRequest]) -> None:
+def check_cells(everybody: Sequence[Outcome], tables: Sequence[TableRequest]) -> None:
     """Raise InvariantError unless everybody has one cell of every table."""
     sizes = [len(table.cells) for table in tables]
     for outcome in everybody:

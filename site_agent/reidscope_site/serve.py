@@ -44,6 +44,7 @@ from reidscope_site.pace import Pace
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
 from reidscope_site.socket_roles import door, serve_people
+from reidscope_site.taking_part import settle_sums, take_round
 from reidscope_site.upkeep import agree, keep_up
 from reidscope_site.verbs import carry_out
 from reidscope_site.worker import empty
@@ -118,6 +119,7 @@ class Loop:
         empty(self.home.work)
         try:
             agent.settle()
+            settle_sums(agent)
         except LedgerError as error:
             self.say(f"refused: {error}")
         agent.journal.write(Event.SERVING)
@@ -265,7 +267,8 @@ class Loop:
                         self._note(LogEvent.REFUSED, exit_code=error.exit_code)
                         continue
                     if done is not None:
-                        self.say(f"{name}: released after {time.monotonic() - started:.0f} s")
+                        what = "released" if study.statement.noise is None else "part of the sum"
+                        self.say(f"{name}: {what} after {time.monotonic() - started:.0f} s")
                         self._note(LogEvent.RELEASED, bytes=len(done))
         finally:
             agent.close()
@@ -384,6 +387,20 @@ def exchange(
         except (StatementError, LedgerError) as error:
             # A receipt that is refused must not keep back the ones after it.
             refused(f"receipt refused: {error}")
+    _exchange_sums(agent, channel, say, refused)
+
+
+def _exchange_sums(agent: Agent, channel: Control, say: Say, refused: Say) -> None:
+    """Hear about secure sums, if a study asks for one."""
+    if all(study.statement.noise is None for study in agent.studies.every()):
+        return
+    for envelope in channel.rounds():
+        try:
+            if take_round(agent, envelope):
+                say("secure sum: a word of the coordinator's was taken")
+        except (StatementError, LedgerError) as error:
+            refused(f"secure sum refused: {error}")
+    settle_sums(agent)
 
 
 def _hand_over(agent: Agent, channel: Control, say: Say) -> None:

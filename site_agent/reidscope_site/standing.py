@@ -44,7 +44,7 @@ def standing(agent: Agent) -> dict[str, Any]:
     """
     policy, spent = agent.policy, agent.ledger.spent()
     studies = agent.studies.every() if agent.home.coordinator_file.exists() else ()
-    released = sum(agent.ledger.stored(study.sha256) is not None for study in studies)
+    released = sum(agent.has_released(study.sha256) for study in studies)
     return {
         "site": agent.config.name,
         "version": package.version(),

@@ -82,7 +82,12 @@ CREATE TABLE study_key (
   study_sha256 TEXT PRIMARY KEY, wrapped BLOB, made_at TEXT NOT NULL, destroyed_at TEXT);
 DELETE FROM outcome"""
 """Outcomes of before were sealed otherwise; a new package asks for a new approval anyway."""
-_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES, _STUDY_KEY)
+_SUMS = """
+CREATE TABLE sum_attempt (
+  study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, sealed BLOB, keys BLOB, round BLOB,
+  masked BLOB, done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study_sha256, attempt));
+ALTER TABLE ledger ADD COLUMN alone_nano INTEGER NOT NULL DEFAULT 0"""
+_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES, _STUDY_KEY, _SUMS)
 """Only ever longer: a step that was published is never changed."""
 
 

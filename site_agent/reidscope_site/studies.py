@@ -12,6 +12,7 @@ from reidscope_protocols.reopened import reopened
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_site.config import Policy
+from reidscope_site.distributed_policy import check_distributed
 from reidscope_site.following import refuse_ended
 from reidscope_site.ledger import Ledger
 from reidscope_site.store import transaction
@@ -80,7 +81,9 @@ class Studies:
         return fitting[0]
 
 
-def check_policy(study: Study, policy: Policy, ledger: Ledger) -> None:
+def check_policy(
+    study: Study, policy: Policy, ledger: Ledger, *, site: str = "", sha256: str = ""
+) -> None:
     """Raise a RefusalError if the site's policy forbids `study`, whoever approves it.
 
     Everything compared is public or typed by a person: the refusal tells nothing about the data
@@ -127,4 +130,7 @@ def check_policy(study: Study, policy: Policy, ledger: Ledger) -> None:
             expected="a witness on another volume, for every study of people",
             do="add to site.toml: witness = FILE",
         )
-    ledger.check_budget(study.loss, policy)
+    if study.noise is None:
+        ledger.check_budget(study.loss, policy)
+    else:
+        check_distributed(study, study.noise, policy, ledger, site=site, sha256=sha256)

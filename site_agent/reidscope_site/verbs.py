@@ -115,7 +115,7 @@ def _studies(agent: Agent, _: Mapping[str, Any]) -> Answer:
                 "sha256": study.sha256,
                 "epsilon": str(study.statement.loss),
                 "decision": said_of(agent, study),
-                "released": agent.ledger.stored(study.sha256) is not None,
+                "released": agent.has_released(study.sha256),
                 "constants": "complete"
                 if not agent.constants.missing(study.statement)
                 else "missing",

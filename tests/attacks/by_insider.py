@@ -65,7 +65,7 @@ def _(world: World) -> None:
 @attack("a refund written into the ledger", LedgerError)
 def _(world: World) -> None:
     study = world.approved()
-    insert = "INSERT INTO ledger VALUES (1, 'refund', '', '', 0, '', zeroblob(32), '', '')"
+    insert = "INSERT INTO ledger VALUES (1, 'refund', '', '', 0, '', zeroblob(32), '', '', 0)"
     world.north.agent.connection.execute(insert)
     try:
         world.north.measure(study)

@@ -194,6 +194,7 @@ class Line:
     site: str
     bend_studies: Callable[[list[bytes]], list[bytes]] = same
     bend_receipts: Callable[[list[bytes]], list[bytes]] = same
+    bend_rounds: Callable[[list[bytes]], list[bytes]] = same
     bend_constant: Callable[[bytes], bytes] = same
     bend_decision: Callable[[bytes], bytes | None] = same
     carried: list[bytes] = field(default_factory=list)
@@ -211,6 +212,12 @@ class Line:
         held = list(coordinator.studies.receipts_for(self.site))
         coordinator.close()
         return tuple(self.bend_receipts(held))
+
+    def rounds(self) -> tuple[bytes, ...]:
+        coordinator = self.operator.coordinator()
+        held = list(coordinator.rounds_for(self.site))
+        coordinator.close()
+        return tuple(self.bend_rounds(held))
 
     def constant(self, constant: Constant) -> bytes:
         return self.bend_constant(PUBLIC.get(constant.sha256, b""))

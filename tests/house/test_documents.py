@@ -12,6 +12,7 @@ import pytest
 from reidscope_protocols.enrolment import EnrolmentRequest
 from reidscope_protocols.key_change import KeyChange, KeyClaim
 from reidscope_protocols.recogniser import DLIB_RESNET, SFACE
+from reidscope_protocols.secure_sum import MaskedRelease, MaskedTable, SumKeys
 from reidscope_protocols.statements import Decision, Parsed, Release, ReleasedTable
 from reidscope_protocols.wire import RELEASE_FRAME, pad
 from reidscope_site.face.weights import installed_model_bytes
@@ -34,7 +35,17 @@ FOLDERS = "protocols|deid|site_agent|server|tests|docker|docs|examples|benchmark
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]+|constraints\.txt|Makefile|pyproject\.toml)`")
 STATEMENTS: dict[str, type[Parsed]] = {
     model.__name__: model
-    for model in (EnrolmentRequest, KeyChange, KeyClaim, Decision, Release, ReleasedTable)
+    for model in (
+        EnrolmentRequest,
+        KeyChange,
+        KeyClaim,
+        Decision,
+        Release,
+        ReleasedTable,
+        SumKeys,
+        MaskedRelease,
+        MaskedTable,
+    )
 }
 WEIGHTS = re.compile(r"[\w.-]+\.(?:onnx|dat|npz|pt|pth|tflite|safetensors)\b")
 

@@ -12,6 +12,7 @@ import pytest
 from reidscope_protocols import errors
 from reidscope_protocols.envelope import Opened, issued_within, open_envelope
 from reidscope_protocols.keys import KeyRecord, KeyRing
+from reidscope_protocols.secure_sum import MaskedRelease, SumKeys, SumRound
 from reidscope_protocols.statements import Decision, Receipt, Release, Statement
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
@@ -22,6 +23,9 @@ KINDS: dict[str, type[Statement]] = {
     "decision": Decision,
     "release": Release,
     "receipt": Receipt,
+    "sum-keys": SumKeys,
+    "sum-round": SumRound,
+    "masked-release": MaskedRelease,
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 

@@ -150,6 +150,11 @@ class ControlStub:
                 request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
                 response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
                 _registered_method=True)
+        self.Rounds = channel.unary_unary(
+                '/reidscope.v1.Control/Rounds',
+                request_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
+                response_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -207,6 +212,12 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Rounds(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -249,6 +260,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
                     response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
+            ),
+            'Rounds': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rounds,
+                    request_deserializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.FromString,
+                    response_serializer=reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -468,6 +484,33 @@ class Control:
             '/reidscope.v1.Control/Renew',
             reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.SerializeToString,
             reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelope.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rounds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reidscope.v1.Control/Rounds',
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Everything.SerializeToString,
+            reidscope__protocols_dot_proto_dot_reidscope__pb2.Envelopes.FromString,
             options,
             channel_credentials,
             insecure,

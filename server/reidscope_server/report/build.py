@@ -24,6 +24,7 @@ from reidscope_protocols.report import (
     ReportedStudy,
     ReportedTable,
 )
+from reidscope_protocols.secure_sum import MaskedRelease
 from reidscope_protocols.statements import WORLD, Decision, Release
 from reidscope_protocols.study import Study, TableRequest
 from reidscope_protocols.vocabulary import KeyRole, Verdict
@@ -49,6 +50,7 @@ from reidscope_server.open_set import above, open_set, tar
 from reidscope_server.over_sites import over_sites
 from reidscope_server.pooling import pool, table_of
 from reidscope_server.report.programs import programs
+from reidscope_server.report.summing import SumEvidence, summed_account, summed_of, summed_site
 from reidscope_server.robust import robust
 
 _HOLDS = timedelta(days=3650)
@@ -70,6 +72,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
     *,
     licence: str = DEFAULT_LICENCE,
     enrolled_share: float | None = None,
+    sum_evidence: SumEvidence | None = None,
 ) -> Report:
     """Estimate everything and put the evidence beside it.
 
@@ -92,6 +95,8 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
     enrolled_share : float, optional
         Probability that a person stands in an attacker's gallery, in [0, 1]; the study's without
         it.
+    sum_evidence : SumEvidence, optional
+        Of a study with distributed noise: what its secure sum left behind.
 
     Returns
     -------
@@ -124,7 +129,7 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         for site in said.audience
         if site in releases and verdicts.get(site, Verdict.APPROVED) is Verdict.APPROVED
     }
-    if len(used) < said.minimum_sites or not used:
+    if said.noise is None and (len(used) < said.minimum_sites or not used):
         raise NotReadyError(
             "report",
             got=f"{len(used)} releases",
@@ -132,6 +137,12 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             do="wait, or ask the sites",
         )
     signed = [release.statement for release in used.values()]
+    spoke: Sequence[Release | MaskedRelease] = signed
+    summed = None
+    if said.noise is not None:
+        summed = summed_of(study, sum_evidence, verdicts, KeyRing(evidence_keys))
+        signed = [summed.total]
+        spoke = [masked.statement for masked in summed.masked.values()]
     pooled = pool(said, signed)
     enrolled = enrolled_share_of(said) if enrolled_share is None else enrolled_share
     measured, with_face = identification(said, pooled), acquired(pooled)
@@ -162,11 +173,16 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         ),
         licence=licence,
         notices=tuple(notices),
-        sites=tuple(_site(said, site, used, verdicts) for site in said.audience),
+        sites=tuple(
+            summed_site(said, site, summed, verdicts)
+            if summed is not None
+            else _site(said, site, used, verdicts)
+            for site in said.audience
+        ),
         tables=tuple(_table(request, signed) for request in said.tables),
         identification=measured + extrapolated(said, signed),
         after_any=after_any(said, pooled),
-        by_site=by_site(said, signed),
+        by_site=by_site(said, signed) if summed is None else (),
         by_group=by_group(said, pooled),
         influence=influence(said, signed),
         acquired=(with_face,),
@@ -178,12 +194,14 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
         risks=named_risks(measured, enrolled),
         over_sites=over_sites(said, signed),
         robust=robust(said, signed),
-        oddities=oddities(said, signed),
+        oddities=oddities(said, signed) if summed is None else (),
         tar=tar(said, signed),
         open_set=open_set(said, signed),
         above=above(said, signed),
-        programs=programs(said, signed),
-        privacy=PrivacyAccount(
+        programs=programs(said, spoke),
+        privacy=summed_account(study, summed)
+        if summed is not None
+        else PrivacyAccount(
             mechanism="discrete Laplace (OpenDP)",
             unit="person",
             neighbouring="add or remove one person",
@@ -197,6 +215,10 @@ def build_report(  # noqa: PLR0917 (six different nouns, and no two of one type)
             releases=tuple(release.envelope.decode() for release in used.values()),
             decisions=tuple(decisions[site].decode() for site in verdicts),
             keys=evidence_keys,
+            sum_round=summed.evidence.round_envelope.decode() if summed else "",
+            masked=tuple(each.envelope.decode() for each in summed.masked.values())
+            if summed
+            else (),
         ),
         versions=versions(),
     )

@@ -14,6 +14,7 @@ from typing import Any
 from reidscope_protocols.envelope import peek_payload
 from reidscope_protocols.report import Report
 from reidscope_protocols.study import Study
+from reidscope_server.report.readings import signed_tables
 
 CRATE_FILE = "ro-crate-metadata.json"
 _CONTEXT = ("https://w3id.org/ro/crate/1.1/context", {"sha256": "https://schema.org/sha256"})
@@ -122,15 +123,15 @@ def _study(report: Report, study: Study) -> _Entity:
 
 
 def _releases(report: Report) -> list[_Entity]:
-    released = [site.site for site in report.sites if site.status == "released"]
+    kind = "masked" if report.evidence.masked else "noisy"
     return [
         {
             "@id": f"#release-{site}",
             "@type": "CreativeWork",
-            "name": f"noisy tables released by {site}",
+            "name": f"{kind} tables released by {site}",
             "sha256": _sha256(peek_payload(envelope.encode())),
         }
-        for site, envelope in zip(released, report.evidence.releases, strict=True)
+        for site, envelope in signed_tables(report)
     ]
 
 

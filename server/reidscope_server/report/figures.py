@@ -30,7 +30,9 @@ def sketches(report: Report) -> dict[str, Sketch]:
         drawn.append(threshold_plot)
     if beyond(report):
         drawn.append(beyond_plot)
-    drawn += [forest, *([places] if report.catchment else []), counts]
+    # Of a secure sum no site's own share is known.
+    drawn += [forest] if report.by_site else []
+    drawn += [*([places] if report.catchment else []), counts]
     made = [sketch(report) for sketch in drawn]
     return {sketch.name: sketch for sketch in made}
 

@@ -17,7 +17,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Fusion, Mate, ScanRule
 from reidscope_server.estimates import ANY_ATTACKER, ANY_DEFACER
 from reidscope_server.report.drawing import minus
-from reidscope_server.report.readings import Arm, arms, estimable, unmodified
+from reidscope_server.report.readings import Arm, arms, estimable, people, released, unmodified
 from reidscope_server.report.tail_words import tail_methods, tail_results
 
 METHODS_FILE = "methods.txt"
@@ -90,8 +90,6 @@ def _who(report: Report) -> tuple[str, ...]:
 
 def _results(report: Report) -> str:
     whole, *defaced = arms(report)
-    released = [site.subjects for site in report.sites if site.subjects]
-    people = sum(subjects.estimate for subjects in released)
     made_up = (
         "The people are synthetic: these numbers show that the machinery works, not how exposed "
         "patients are. "
@@ -101,9 +99,9 @@ def _results(report: Report) -> str:
     rates = _and([f"{_ci(row)} among {row.gallery_size:,}" for row in unmodified(report)])
     sentences = [
         (
-            f"{made_up}{len(released)} of {len(report.sites)} sites released tables, on about "
-            f"{people:,.0f} people (a noisy count); both sides showed a single face for "
-            f"{_ci(report.acquired[0])} of them."
+            f"{made_up}{len(released(report))} of {len(report.sites)} sites released tables, on "
+            f"about {people(report):,.0f} people (a noisy count); both sides showed a single face "
+            f"for {_ci(report.acquired[0])} of them."
         ),
         f"Unmodified scans gave away {rates} (attacker: {whole.found[0].attacker}).",
         *(_arm(arm) for arm in defaced),
@@ -216,6 +214,17 @@ def _privacy(report: Report, study: Study) -> str:
             for table in study.tables
         ]
     )
+    account = report.privacy
+    if account.mode == "distributed":
+        return (
+            f"The tables {tables} of {account.participants} sites were added up under pairwise "
+            f"masks (X25519, ChaCha20; sums mod 2^64), so that only the sums are known; each site "
+            f"added a Polya share of the noise, which makes up {account.mechanism.split(' in ')[0]}"
+            f" noise on every sum: pure differential privacy of epsilon {account.epsilon_total:g} "
+            f"a person and site as long as at most {account.colluders_tolerated} participants "
+            f"collude with the coordinator, and of {account.epsilon_alone:g} if all others do, "
+            f"where neighbours {account.neighbouring}."
+        )
     return (
         f"Each site released {tables} with {report.privacy.mechanism} noise on every count: pure "
         f"differential privacy of epsilon {study.loss} a person and site, "

@@ -38,6 +38,9 @@ from reidscope_server.report.readings import (
     chance,
     estimable,
     measured,
+    people,
+    released,
+    signed_tables,
     unmodified,
 )
 from reidscope_server.report.tail_plots import MOST_ROWS
@@ -142,8 +145,8 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
             for row in report.influence
             if (row.arm, row.gallery_size) == (first.arm, first.gallery_size)
         },
-        released=[site for site in report.sites if site.subjects],
-        people=sum(site.subjects.estimate for site in report.sites if site.subjects),
+        released=released(report),
+        people=people(report),
         suspicions=[suspicion(before, report.privacy.odds_total) for before in _SUSPICIONS],
         digests=provenance(report),
         keys=[key for key in report.evidence.keys if key.role is not KeyRole.SITE],
@@ -171,7 +174,6 @@ def suspicion(before: float, odds: float) -> Suspicion:
 def provenance(report: Report) -> list[Digest]:
     """Return the sha256 of everything that the report rests on."""
     study = Study.parse(peek_payload(report.evidence.study.encode()))
-    released = [site.site for site in report.sites if site.status == "released"]
     return [
         Digest(what="study", sha256=report.study_sha256),
         *(Digest(what=f"constant: {c.role}", sha256=c.sha256) for c in study.constants),
@@ -180,7 +182,7 @@ def provenance(report: Report) -> list[Digest]:
                 what=f"release of {site}",
                 sha256=hashlib.sha256(peek_payload(envelope.encode())).hexdigest(),
             )
-            for site, envelope in zip(released, report.evidence.releases, strict=True)
+            for site, envelope in signed_tables(report)
         ),
     ]
 

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from reidscope_protocols.programs import ProgramSaid, external
 from reidscope_protocols.report import ReportedProgram
+from reidscope_protocols.secure_sum import MaskedRelease
 from reidscope_protocols.statements import Release
 from reidscope_protocols.study import Study
 
 
-def programs(study: Study, signed: Sequence[Release]) -> tuple[ReportedProgram, ...]:
+def programs(
+    study: Study, signed: Sequence[Release | MaskedRelease]
+) -> tuple[ReportedProgram, ...]:
     """Read every site's word, arm by arm; what is not of the agreed form is not repeated."""
     return tuple(
         ReportedProgram(

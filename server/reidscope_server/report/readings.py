@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from reidscope_protocols.report import Comparison, Damage, FailedGates, Identification, Report
+from reidscope_protocols.envelope import peek_payload
+from reidscope_protocols.report import (
+    Comparison,
+    Damage,
+    FailedGates,
+    Identification,
+    Report,
+    ReportedSite,
+)
+from reidscope_protocols.secure_sum import MaskedRelease
 from reidscope_protocols.side_tables import SERIOUS_DAMAGE
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.report.drawing import percent
@@ -101,6 +110,30 @@ class Rated(Ranged, Protocol):
 def spoken(row: Rated) -> str:
     """Write a rate as whole percent, or that there is none to be shown."""
     return percent(row.rate) if estimable(row) else "not estimable"
+
+
+def released(report: Report) -> tuple[ReportedSite, ...]:
+    """Return the sites whose tables the report rests on."""
+    return tuple(site for site in report.sites if site.status == "released")
+
+
+def people(report: Report) -> float:
+    """Return the noisy number of people; of all sites together, where no site's own is known."""
+    known = [site.subjects.estimate for site in report.sites if site.subjects]
+    if known:
+        return sum(known)
+    return float(max(0, sum(map(sum, report.tables[0].counts.values()))))
+
+
+def signed_tables(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return who signed what: a site and the envelope of its noisy, or masked, tables."""
+    if report.evidence.masked:
+        return tuple(
+            (MaskedRelease.parse(peek_payload(text.encode())).site, text)
+            for text in report.evidence.masked
+        )
+    names = [site.site for site in released(report)]
+    return tuple(zip(names, report.evidence.releases, strict=True))
 
 
 def attackers(report: Report) -> tuple[str, ...]:

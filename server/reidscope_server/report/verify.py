@@ -38,6 +38,7 @@ from reidscope_server.report.crate import CRATE_FILE, crate
 from reidscope_server.report.figures import file_names
 from reidscope_server.report.page import PAGE_FILE
 from reidscope_server.report.redraw import Drawn, redrawn
+from reidscope_server.report.summing import evidence_of
 from reidscope_server.report.write import JSON_FILE, SIGNED_FILE, said_in_words
 
 S = TypeVar("S", Decision, Release)
@@ -156,9 +157,10 @@ def verify_report(
                 releases,
                 *(group.identification for group in report.by_group),
                 *(group.comparisons for group in report.by_group),
+                report.evidence.masked,
             )
         ),
-        releases=len(releases),
+        releases=len(releases) + len(report.evidence.masked),
         decisions=len(decisions),
         keys=tuple(
             UsedKey(record=record, pinned=record in pinned) for record in dict.fromkeys(signers)
@@ -207,6 +209,7 @@ def _rebuilt(
             report.issued_at,
             licence=report.licence,
             enrolled_share=report.enrolled_share,
+            sum_evidence=evidence_of(report.evidence.sum_round, report.evidence.masked),
         )
     except NotReadyError as error:
         raise MalformedError(

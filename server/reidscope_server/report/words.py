@@ -166,7 +166,12 @@ def _from_site_to_site(report: Report, unmodified: Arm) -> str:
         if (each.arm, each.gallery_size) == (row.arm, row.gallery_size) and estimable(each)
     ]
     if not rates:
-        return "No site's own table says how many people are found: its noise is larger than it."
+        return (
+            "No site's own table says how many people are found: its noise is larger than it."
+            if report.by_site
+            else "The hospitals' counts were added up under masks: nobody, the coordinator "
+            "included, knows the count of any one of them."
+        )
     if len(rates) < 2:  # noqa: PLR2004 (one site has nobody to be compared with)
         return f"One site alone can tell: {of_100(rates[0])} are found by their unmodified scan."
     return (

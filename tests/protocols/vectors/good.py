@@ -165,6 +165,65 @@ def receipt() -> dict[str, Any]:
     }
 
 
+def sum_keys() -> dict[str, Any]:
+    return {
+        "schema": "reidscope.sum-keys/1.0",
+        "audience": ["world"],
+        **HEADER,
+        "study_sha256": HASH,
+        "site": "north",
+        "attempt": 1,
+        "x25519": HASH,
+    }
+
+
+def sum_round() -> dict[str, Any]:
+    return {
+        "schema": "reidscope.sum-round/1.0",
+        "audience": ["north", "south"],
+        **HEADER,
+        "study_sha256": HASH,
+        "attempt": 2,
+        "phase": "keys",
+        "keys": [],
+    }
+
+
+def masked_release() -> dict[str, Any]:
+    table = {
+        "table": "face-joint",
+        "words": "AAAAAAAAAAP//////////w==",  # 3 and 2^64 - 1
+        "epsilon_nano": 1600000000,
+        "alone_nano": 3206122512,
+        "mechanism": "polya-share",
+    }
+    return {
+        "schema": "reidscope.masked-release/1.0",
+        "audience": ["coordinator"],
+        **HEADER,
+        "study_sha256": HASH,
+        "site": "north",
+        "attempt": 1,
+        "round_sha256": HASH,
+        "tables": [table],
+        "declared_people": 84,
+        "ledger": {"sequence": 1, "head": HASH},
+        "versions": {"reidscope": "0.1.0"},
+    }
+
+
+def distributed(**changed: Any) -> dict[str, Any]:
+    """Write a study down whose noise two sites share; `changed` replaces fields of its noise."""
+    key = {"role": "site", "not_before": "2025-12-01T00:00:00Z"}
+    until = {"not_after": "2027-12-01T00:00:00Z"}
+    roster = [
+        {**key, "site": site, "public": public * 32, **until}
+        for site, public in (("north", "a1"), ("south", "b2"))
+    ]
+    noise = {"colluders_tolerated": 0, "attempts": 2, "wait_minutes": 60, "roster": roster}
+    return {**study(), "noise": {**noise, **changed}}
+
+
 def without(said: dict[str, Any], table: int) -> dict[str, Any]:
     del said["tables"][table]
     return said
@@ -188,4 +247,7 @@ GOOD: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
     "decision": (decision, "north", "coordinator"),
     "release": (release, "north", "coordinator"),
     "receipt": (receipt, "coordinator", "north"),
+    "sum-keys": (sum_keys, "north", "world"),
+    "sum-round": (sum_round, "coordinator", "north"),
+    "masked-release": (masked_release, "north", "coordinator"),
 }

@@ -15,6 +15,7 @@ from good import (
     GOOD,
     constants,
     decision,
+    distributed,
     named,
     release,
     study,
@@ -49,10 +50,7 @@ RING = [
         ("old", "study", None),
     )
 ]
-TYPES = {
-    name: f"application/vnd.reidscope.{name}+json"
-    for name in ("study", "decision", "release", "receipt")
-}
+TYPES = {name: f"application/vnd.reidscope.{name}+json" for name in GOOD}
 
 
 def signed(statement: Any, kind: str, key: str) -> str:
@@ -147,6 +145,20 @@ FIELDS = (
     ("release", "exact-counts-beside", "exact", [1, 2, 3, 4], "a field that nobody approved"),
     ("receipt", "counter-zero", "counter", 0, "counts from one"),
     ("receipt", "short-head", "ledger.head", "ab", "no hash"),
+    ("sum-keys", "attempt-zero", "attempt", 0, "counts from one"),
+    ("sum-keys", "short-key", "x25519", "ab" * 31, "31 bytes"),
+    ("sum-keys", "private-half-beside", "private", "ab" * 32, "a field that nobody approved"),
+    ("sum-round", "unknown-phase", "phase", "again", "not one of the words"),
+    ("sum-round", "sum-of-nobody", "phase", "sum", "participants without a list"),
+    ("sum-round", "attempt-boundless", "attempt", 11, "more attempts than any study has"),
+    ("masked-release", "half-a-word", "tables.0.words", "AAAA", "three bytes"),
+    ("masked-release", "loose-base64", "tables.0.words", "AAAAAAAAAAB=", "other text, same bytes"),
+    ("masked-release", "urlsafe-base64", "tables.0.words", "AAAAAAAAA_8=", "another alphabet"),
+    ("masked-release", "counts", "tables.0.words", [3, -1], "counts are no words"),
+    ("masked-release", "free", "tables.0.epsilon_nano", 0, "a table for nothing"),
+    ("masked-release", "boundless-alone", "tables.0.alone_nano", 10**400, "no float holds it"),
+    ("masked-release", "other-mechanism", "tables.0.mechanism", "discrete-laplace", "not a share"),
+    ("masked-release", "counts-beside", "counts", [3, -1], "a field that nobody approved"),
 )
 
 
@@ -172,6 +184,7 @@ MORE_GOOD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("groups", study(groups=BY_SEX), "the joint table crossed with groups"),
     ("gates-ignored", study(failed_gate="released"), "defacers as they come"),
     ("two-networks", with_two_networks(), "two recognisers put together"),
+    ("distributed", distributed(), "two sites share the noise"),
     (
         "unmodified-alone",
         {
@@ -188,7 +201,33 @@ _CAP = "a cap of several scans goes with most-exposed"
 _BEST = "best-of fusion is for scans that search photos"
 _ROLES = "each constant's role but the recogniser's must appear exactly once"
 _NETWORKS = "the recogniser's networks must be its declaration's"
+_ROSTER = distributed()["noise"]["roster"]
 RULES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+    (
+        "colluders-all",
+        distributed(colluders_tolerated=1),
+        "one honest site alone",
+        "minimum_sites must be at least colluders_tolerated + 2",
+    ),
+    (
+        "roster-without-a-site",
+        distributed(roster=[_ROSTER[0], {**_ROSTER[1], "site": "east"}]),
+        "whose key is that?",
+        "the roster must hold one key of each site of the audience",
+    ),
+    (
+        "roster-key-twice",
+        distributed(roster=[_ROSTER[0], {**_ROSTER[0], "site": "south"}]),
+        "one site under two names",
+        "each key of the roster must belong to one site",
+    ),
+    (
+        "roster-of-the-coordinator",
+        distributed(roster=[_ROSTER[0], {**_ROSTER[1], "role": "coordinator"}]),
+        "no site",
+        "the roster holds sites' keys alone",
+    ),
+    ("no-attempt", distributed(attempts=0), "never begun", "greater than or equal to 1"),
     (
         "repairing-first",
         study(attackers=["repairing", "calibrated"]),
