@@ -22,7 +22,7 @@ from reidscope_server import cohort_words
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
 from reidscope_server.planning import WIDEST_POINTS, plan
-from reidscope_server.planning_groups import group_shares, plan_groups
+from reidscope_server.planning_groups import rows_of_groups
 from reidscope_server.verbs import ask
 
 _PUBLIC = 0o644
@@ -194,7 +194,7 @@ def plan_command(
     study = Study.parse(draft_file.read_bytes())
     sizes = comma_lists.whole_numbers(people, "people")
     planned = plan(study, sizes)
-    by_group = plan_groups(study, sizes, group_shares(study, shares))
+    by_group = rows_of_groups(study, sizes, shares)
     rows = [
         {
             "kind": row.kind,
@@ -204,16 +204,7 @@ def plan_command(
         }
         for row in planned
     ]
-    rows += [
-        {
-            "kind": row.width.kind,
-            "group": row.group,
-            "arm": row.width.arm,
-            "gallery": row.width.gallery_size,
-            "half_width_points": round(row.width.half_width_points, 1),
-        }
-        for row in by_group
-    ]
+    rows += by_group
     if as_json:
         show_json(rows)
     else:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, Literal
 
 from reidscope_protocols.cells import weights
 from reidscope_protocols.errors import InputError
@@ -18,7 +19,6 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
 from reidscope_server.intervals import Weighed, difference_interval, share_interval
-from reidscope_server.planning import PlannedWidth
 from reidscope_server.pooling import noise_variance
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%|(0?\.\d{1,6}|[01])")
@@ -27,10 +27,27 @@ _SLACK = Fraction(1, 1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupWidth:
-    """Expected half width of one 95% interval of one group."""
+    """Expected half width of one 95% interval of one group, in percentage points."""
 
     group: str
-    width: PlannedWidth
+    kind: Literal["rate", "difference"]
+    arm: str
+    gallery_size: int
+    half_width_points: float
+
+
+def rows_of_groups(study: Study, people_per_site: Sequence[int], text: str) -> list[dict[str, Any]]:
+    """Return every group's widths as `study plan` shows them; see `group_shares` for `text`."""
+    return [
+        {
+            "kind": row.kind,
+            "group": row.group,
+            "arm": row.arm,
+            "gallery": row.gallery_size,
+            "half_width_points": round(row.half_width_points, 1),
+        }
+        for row in plan_groups(study, people_per_site, group_shares(study, text))
+    ]
 
 
 def group_shares(study: Study, text: str) -> tuple[Fraction, ...]:
@@ -91,7 +108,7 @@ def plan_groups(
         return ()
     everybody, sites = sum(people_per_site), len(people_per_site)
     return tuple(
-        GroupWidth(group=group, width=width)
+        width
         for group, share in zip(groups.labels, shares, strict=True)
         for width in _widths(
             study, group, float(everybody * share), sites, rate=rate, discordant=discordant
@@ -101,7 +118,7 @@ def plan_groups(
 
 def _widths(
     study: Study, group: str, people: float, sites: int, *, rate: float, discordant: float
-) -> Iterator[PlannedWidth]:
+) -> Iterator[GroupWidth]:
     cells = study.joint_table.cells
     labels = [cells[place] for place in cells_of(cells, group)]
     smallest = study.experiment.anchors[0]
@@ -120,7 +137,8 @@ def _widths(
 
     for readout, size in read_points(study):
         ones = weights(labels, arm=readout.column, gallery_size=size)
-        yield PlannedWidth(
+        yield GroupWidth(
+            group=group,
             kind="rate",
             arm=readout.column,
             gallery_size=size,
@@ -133,7 +151,8 @@ def _widths(
         interval = difference_interval(
             weighed(signs, -discordant, smallest), discordant=discordant * people
         )
-        yield PlannedWidth(
+        yield GroupWidth(
+            group=group,
             kind="difference",
             arm=readout.column,
             gallery_size=smallest,
