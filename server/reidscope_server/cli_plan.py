@@ -22,7 +22,7 @@ from reidscope_server.planning import (
     plan,
     too_wide,
 )
-from reidscope_server.planning_groups import GroupWidth, group_shares, plan_groups
+from reidscope_server.planning_groups import rows_of_groups
 
 _MOST_SITES = 10_000
 _BESIDE = {"failed gates": "failed_gates", "damage": "lost_1_percent"}
@@ -95,13 +95,11 @@ def plan_command(
         rates={**there.rates, **_typed(rate or [])}, beside=there.beside, colluders=colluders
     )
     planned = plan(study, sizes, expected, delta=delta)
-    by_group = plan_groups(study, sizes, group_shares(study, shares))
+    by_group = rows_of_groups(study, sizes, shares)
     choice = mechanisms(study, delta=delta)
     beyond = too_wide(planned, widest_points=widest)
     if as_json:
-        show_json(
-            {**_as_json(study, sizes, planned, choice, widest), "groups": _group_rows(by_group)}
-        )
+        show_json({**_as_json(study, sizes, planned, choice, widest), "groups": by_group})
     else:
         _show(study, sizes, planned, choice)
         _show_groups(by_group)
@@ -224,24 +222,9 @@ def _show(
     say(_of_distribution(study, sizes, planned))
 
 
-def _show_groups(planned: tuple[GroupWidth, ...]) -> None:
-    if not planned:
-        return
-    rows = _group_rows(planned)
-    show_table("each group alone", tuple(rows[0]), [list(row.values()) for row in rows])
-
-
-def _group_rows(planned: tuple[GroupWidth, ...]) -> list[dict[str, str | int | float]]:
-    return [
-        {
-            "group": row.group,
-            "kind": row.kind,
-            "arm": row.arm,
-            "gallery": row.gallery_size,
-            "half_width_points": round(row.half_width_points, 1),
-        }
-        for row in planned
-    ]
+def _show_groups(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        show_table("each group alone", tuple(rows[0]), [list(row.values()) for row in rows])
 
 
 def _of_mechanisms(choice: MechanismChoice) -> str:

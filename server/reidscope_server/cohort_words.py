@@ -1,18 +1,16 @@
-"""Cohorts, samples and groups as a person types them, and why some rules are never offered.
+"""Cohorts, samples and groups as a person types them.
 
     age 18-89, sex F, modality MR, year 2015-2024, with photo        --sample 50%
     sex      sex F,M      age 0-39,40-64,65+      modality      group left,right
 
-A rule that compares people, singles one out, counts exactly or looks at outcomes would break the
-argument of docs/privacy.md: it is refused with the reason. What was typed is never repeated: it may
-hold somebody's name.
+What is offered is this closed list; `cohort_refusals` knows other words only to say why they are
+refused. What was typed is never repeated: it may hold somebody's name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +28,7 @@ from reidscope_protocols.cohort import (
 from reidscope_protocols.errors import UnsupportedError
 from reidscope_protocols.groups import GroupedBy, Groups
 from reidscope_protocols.vocabulary import Mate
+from reidscope_server.cohort_refusals import refuse_by_kind
 
 _OFFERED = (
     "`sex F`, `age 18-89` or `age 65+`, `modality MR`, `year 2015-2024`, `with photo`, "
@@ -39,194 +38,6 @@ _GROUPS_OFFERED = "`sex`, `age 0-39,40-64,65+`, `modality` or `group left,right`
 _PPM_A_PERCENT = 10_000
 _RANGE = re.compile(r"(\d{1,4})\s*(?:-|to|\.\.)\s*(\d{1,4})|(\d{1,4})\s*\+")
 _SHARE = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?\s*%")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A kind of rule that is never offered: how it is known, and what it would break."""
-
-    what: str
-    pattern: re.Pattern[str]
-    breaks: str
-
-
-def _words(*stems: str) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(stems)})", re.IGNORECASE)
-
-
-REFUSED = (
-    Refused(
-        what="a rule that counts people before noise",
-        pattern=_words(
-            r"if (?:fewer|less|more|at least|there)",
-            r"at least \d+ ?(?:people|patients|persons)",
-            r"min(?:imum)?\b",
-            r"max(?:imum)?\b",
-            r"merg",
-            r"pool",
-            r"collaps",
-            r"combin",
-            r"rare",
-            r"small(?:er|est)? groups?",
-            r"k-?anonym",
-            r"suppress",
-            r"drop groups?",
-            r"(?:more|fewer|less) than \d+ ?(?:people|patients|persons)",
-            r"large enough",
-        ),
-        breaks="what is done would hang on a TRUE count, so one person more or fewer could change "
-        "everything at once, which no noise on the counts hides; minimum sizes are compared with "
-        "the declared size, and small groups just get wide intervals",
-    ),
-    Refused(
-        what="a rule that compares people",
-        pattern=_words(
-            r"latest",
-            r"newest",
-            r"(?:most )?recent",
-            r"earliest",
-            r"first \d",
-            r"last \d",
-            r"first (?:hundred|thousand|ten|people|patients)",
-            r"oldest",
-            r"youngest",
-            r"top\b",
-            r"bottom\b",
-            r"best\b",
-            r"worst\b",
-            r"rank",
-            r"sort",
-            r"order",
-            r"limit\b",
-            r"n ?=",
-            r"\d+ (?:people|patients|persons|random|scans|cases|controls)",
-            r"random",
-            r"match",
-            r"control",
-            r"pair",
-            r"nearest",
-            r"neighbou?r",
-            r"similar",
-            r"like\b",
-            r"outlier",
-            r"typical",
-            r"median",
-            r"mean\b",
-            r"average",
-            r"percentile",
-            r"quantile",
-            r"quartile",
-            r"decile",
-            r"z-?score",
-            r"every (?:other|second|third|fourth|fifth|\w+th|2nd|3rd)",
-            r"balanc",
-            r"stratif",
-            r"quota",
-            r"unique",
-            r"duplicat",
-            r"dedup",
-            r"sibling",
-            r"twin",
-            r"relativ",
-            r"famil",
-            r"half\b",
-            r"split",
-            r"fold\b",
-            r"train",
-            r"biggest",
-            r"largest",
-            r"smallest",
-            r"longest",
-            r"shortest",
-            r"consecutive",
-            r"more than (?:the )?(?:other|average)",
-        ),
-        breaks="whether a person counts would depend on who else is there: one person more could "
-        "push others out, so that the table moves by more than one count and its sensitivity is no "
-        "longer 1; `--sample 50%` draws a share, for each person alone",
-    ),
-    Refused(
-        what="a rule that looks at outcomes",
-        pattern=_words(
-            r"found\b",
-            r"not found",
-            r"acquired",
-            r"identified",
-            r"re-?identif",
-            r"passed",
-            r"failed",
-            r"gates?\b",
-            r"score",
-            r"exposed",
-            r"recogni[sz]",
-            r"quality",
-            r"defaced",
-            r"embedding",
-        ),
-        breaks="the cohort would be chosen by what the attack finds; a cohort is settled from the "
-        "index, before any outcome exists, and failures are cells, so that nobody is dropped for "
-        "their result",
-    ),
-    Refused(
-        what="a rule that singles one person out",
-        pattern=_words(
-            r"id\b",
-            r"except",
-            r"exclud",
-            r"(?:all|every\w+) but",
-            r"ids\b",
-            r"patient ?id",
-            r"subject",
-            r"patient\b",
-            r"person\b",
-            r"mrn\b",
-            r"pseudonym",
-            r"name",
-            r"called",
-            r"surname",
-            r"born",
-            r"birth",
-            r"dob\b",
-            r"accession",
-            r"uid\b",
-            r"number",
-            r"sub-",
-            r"p-\w",
-            r"file",
-            r"folder",
-            r"path",
-            r"photo ?=",
-            r"address",
-            r"postcode",
-            r"zip\b",
-            r"phone",
-            r"e-?mail",
-            r"insurance",
-            r"ssn\b",
-            r"nhs\b",
-            r"who\b",
-            r"date",
-            r"day",
-            r"month",
-            r"week",
-            r"today",
-            r"yesterday",
-            r"on \d",
-            r"\d{8}\b",
-            r"\d{4}-\d{1,2}-\d{1,2}",
-            r"\d{1,2}[./]\d{1,2}[./]\d{2,4}",
-            r"\d{4}-\d{2}\b(?!\d)",
-            r"ceo\b",
-            r"president",
-            r"celebrit",
-            r"employee",
-            r"staff",
-        ),
-        breaks="a table about a cohort of one, or of all but one, is about that one: epsilon "
-        "bounds what it says, but a study is of people in general, and nobody may aim it",
-    ),
-)
-"""In this order: the first whose pattern is met gives the reason."""
 
 
 def cohort(text: str, *, sample: str = "", salt: str) -> Cohort:
@@ -275,7 +86,7 @@ def groups(text: str) -> Groups | None:
     defaults = {"sex": (Sex.FEMALE, Sex.MALE), "modality": tuple(Modality)}
     by = word.strip(" :").lower()
     if by not in set(GroupedBy):
-        _refuse_by_kind("groups", text)
+        refuse_by_kind("groups", text)
         raise _not_groups("an attribute that people are not grouped by")
     try:
         if by == GroupedBy.AGE:
@@ -299,20 +110,9 @@ def _condition(rule: str, number: int) -> tuple[str, Any]:
     read = _CONDITIONS.get(word.lower())
     value = None if read is None else read(rest.strip(), number)
     if value is None:
-        _refuse_by_kind(f"cohort, condition {number}", rule)
+        refuse_by_kind(f"cohort, condition {number}", rule)
         raise _unknown(number, "a condition that is not offered")
     return value
-
-
-def _refuse_by_kind(where: str, rule: str) -> None:
-    for kind in REFUSED:
-        if kind.pattern.search(rule):
-            raise UnsupportedError(
-                where,
-                got=kind.what,
-                expected="conditions on one person and constants",
-                do=f"leave it out: {kind.breaks} (docs/privacy.md, Cohorts)",
-            )
 
 
 def _sexes(text: str, _: int) -> tuple[str, Any] | None:
@@ -374,7 +174,7 @@ def _ages(text: str, where: str) -> AgeRange:
     met = _RANGE.fullmatch(re.sub(r"\s*years?$", "", text.strip()))
     if met is None:
         if not re.search(r"\d", text) or re.search(r"[a-z]{4}", text, re.IGNORECASE):
-            _refuse_by_kind(where, text)
+            refuse_by_kind(where, text)
         raise _not_ages(where)
     low, high = (met[1], met[2]) if met[1] else (met[3], None)
     try:

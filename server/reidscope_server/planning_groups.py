@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, Literal
 
 from reidscope_protocols.cells import weights
 from reidscope_protocols.errors import InputError
@@ -18,7 +19,6 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
 from reidscope_server.intervals import Weighed, difference_interval, share_interval
-from reidscope_server.planning import Kind
 from reidscope_server.pooling import noise_variance
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%|(0?\.\d{1,6}|[01])")
@@ -27,14 +27,27 @@ _SLACK = Fraction(1, 1000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupWidth:
-    """Expected half width of one 95% interval of one group, percentage points."""
+    """Expected half width of one 95% interval of one group, in percentage points."""
 
     group: str
-    kind: Kind
+    kind: Literal["rate", "difference"]
     arm: str
     gallery_size: int
-    rate: float
     half_width_points: float
+
+
+def rows_of_groups(study: Study, people_per_site: Sequence[int], text: str) -> list[dict[str, Any]]:
+    """Return every group's widths as `study plan` shows them; see `group_shares` for `text`."""
+    return [
+        {
+            "kind": row.kind,
+            "group": row.group,
+            "arm": row.arm,
+            "gallery": row.gallery_size,
+            "half_width_points": round(row.half_width_points, 1),
+        }
+        for row in plan_groups(study, people_per_site, group_shares(study, text))
+    ]
 
 
 def group_shares(study: Study, text: str) -> tuple[Fraction, ...]:
@@ -129,7 +142,6 @@ def _widths(
             kind="rate",
             arm=readout.column,
             gallery_size=size,
-            rate=rate,
             half_width_points=100 * share_interval(weighed(ones, rate, size)).half_width,
         )
     whole = weights(labels, arm=UNMODIFIED, gallery_size=smallest)
@@ -144,6 +156,5 @@ def _widths(
             kind="difference",
             arm=readout.column,
             gallery_size=smallest,
-            rate=-discordant,
             half_width_points=100 * interval.half_width,
         )

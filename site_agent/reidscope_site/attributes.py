@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Self
-
-from pydicom import Dataset
+from typing import TYPE_CHECKING, Any, Self
 
 from reidscope_protocols.cohort import OLDEST_AGE, Modality, Sex
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 _AGE = re.compile(r"(\d{1,3})([DWMY])")
 _A_YEAR = {"D": (4, 1461), "W": (28, 1461), "M": (1, 12), "Y": (1, 1)}

@@ -1,4 +1,4 @@
-"""Settling who takes part: IDs, dates and geometry are read, no pixel is decoded.
+"""Settling who takes part: IDs, dates, sex, age and geometry are read, no pixel is decoded.
 
 One series a date, found and chosen by the public rule of `sources.finder` on that person's own
 headers and by whether the de-identifier takes the files. A person takes part with a photo, or with

@@ -1,1 +1,1 @@
-"""Where a site's people come from: IDs, dates and geometry alone; no pixel is read here."""
+"""Where a site's people come from: IDs, dates, sex, age and geometry; no pixel is read here."""
