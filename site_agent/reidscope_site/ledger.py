@@ -307,7 +307,8 @@ class Ledger:
             "SELECT written_at FROM ledger WHERE kind = 'charged' AND study_sha256 = ?",
             (study_sha256,),
         ).fetchone()
-        return row is not None and now - datetime.fromisoformat(row[0]) < _IN_HAND
+        # Either way: a clock that was turned back must not make a lost table young for months.
+        return row is not None and abs(now - datetime.fromisoformat(row[0])) < _IN_HAND
 
     def _append(
         self, kind: str, study_sha256: str, table: str, loss: PrivacyLoss, *, digest: str
