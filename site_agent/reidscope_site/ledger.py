@@ -377,7 +377,8 @@ class Ledger:
             " ORDER BY sequence DESC LIMIT 1",
             (study_sha256,),
         ).fetchone()
-        return row is not None and now - datetime.fromisoformat(row[0]) < _IN_HAND
+        # Either way: a clock that was turned back must not make a lost table young for months.
+        return row is not None and abs(now - datetime.fromisoformat(row[0])) < _IN_HAND
 
     def _append(
         self,

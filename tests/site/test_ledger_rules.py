@@ -19,6 +19,7 @@ import pytest
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import (
     BudgetExhaustedError,
+    ConfigError,
     ConsentMissingError,
     OutcomeMissingError,
     ReidscopeError,
@@ -39,6 +40,7 @@ from reidscope_site.release import release
 from reidscope_site.snapshot import Person
 
 ROLE = "data protection officer"
+MakeHome = Callable[..., Home]
 MakeStudy = Callable[..., Study]
 
 
@@ -112,8 +114,11 @@ def test_a_lost_table_stays_lost_whatever_the_clock_says(
         clock.moved = timedelta(days=days)
         with pytest.raises(OutcomeMissingError):
             released(agent, evaluated)
-    clock.moved = timedelta(days=1)
-    assert answer_for(agent, evaluated.sha256) == b"Nlost"
+    clock.moved = timedelta(0)
+    assert answer_for(agent, evaluated.sha256) == b"Nworking"  # it may be just being signed
+    for days in (-1, 1):
+        clock.moved = timedelta(days=days)
+        assert answer_for(agent, evaluated.sha256) == b"Nlost"
     assert agent.ledger.spent() == evaluated.statement.loss
 
 
@@ -180,6 +185,40 @@ def test_a_changed_package_releases_nothing_until_somebody_approves_anew(
     with pytest.raises(ConsentMissingError, match="package"):
         measure(agent, evaluated)
     assert agent.ledger.spent() == PrivacyLoss(0)
+
+
+# Caps and studies over them
+
+
+@pytest.mark.parametrize("cap", ["-1", "nan", "1e-400", "0.0000000001", "10001", "two", "", "1001"])
+def test_a_cap_that_is_none_is_a_wrong_policy_file(home: Home, cap: str) -> None:
+    text = home.policy_file.read_text()
+    home.policy_file.write_text(
+        text.replace('epsilon_per_study = "2"', f'epsilon_per_study = "{cap}"')
+    )
+    assert home.policy_file.read_text() != text
+    with pytest.raises(ConfigError):
+        Agent(home).policy.study_cap  # noqa: B018  # read for what it raises
+
+
+@pytest.mark.parametrize(("cap", "lifetime"), [("0", "4"), ("2", "0"), ("0.999999999", "4")])
+def test_a_study_above_a_cap_is_not_approved_and_costs_nothing(
+    make_home: MakeHome,
+    coordinator: Any,
+    make_study: MakeStudy,
+    people: tuple[Person, ...],
+    *,
+    cap: str,
+    lifetime: str,
+) -> None:
+    agent = Agent(make_home("capped", epsilon_per_study=cap, epsilon_lifetime=lifetime))
+    agent.snapshot.freeze(people, agent.site_key)
+    study = agent.studies.receive(coordinator.sign(make_study()))
+    with pytest.raises(BudgetExhaustedError) as refused:
+        approve(agent, study)
+    assert refused.value.exit_code == 31
+    assert agent.ledger.spent() == PrivacyLoss(0)
+    agent.close()
 
 
 # Sites with no one
