@@ -189,7 +189,7 @@ def make_people(consortium: Consortium, people: int) -> None:
 
 def enrol(consortium: Consortium, people: int, epsilon: str) -> None:
     """Invite, make and enrol every site, and let each look at its own data."""
-    for name in consortium.sites:
+    for place, name in enumerate(consortium.sites, start=1):
         home, data = consortium.site(name), consortium.data(name)
         invitation = consortium.out / f"invitation-{name}.json"
         run(BIN / "reidscope-server", "token", name, "--out", invitation,
@@ -197,6 +197,7 @@ def enrol(consortium: Consortium, people: int, epsilon: str) -> None:
         run(BIN / "reidscope-site", "init", "--name", name, "--dicom", data / "dicom",
             "--photos", data / "photos", "--links", data / "links.csv",
             "--declared-people", str(people), "--population", "synthetic people",
+            "--population-reached", str(900 * place**3), "--region", "Synthetia",
             "--epsilon-per-study", epsilon, "--epsilon-lifetime", str(2 * float(epsilon)),
             "--home", home)  # fmt: skip
         run(BIN / "reidscope-site", "enroll", invitation, "--home", home)

@@ -184,7 +184,9 @@ def test_a_decision_names_no_person_and_waits_in_the_outbox(
     assert set(Decision.model_fields) == {
         *("schema_", "audience", "issued_at", "not_after", "study_sha256", "site", "verdict"),
         *("reason", "role", "package_version", "package_sha256", "policy_sha256", "nonce"),
+        "declared_people",
     }
+    assert said.declared_people == agent.policy.declared_people
 
 
 def test_a_new_yes_under_another_index_starts_everybody_anew(

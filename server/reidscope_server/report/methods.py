@@ -31,6 +31,20 @@ _ATTACKERS = {
 }
 
 
+_SAMPLE = (
+    "Intervals over sites like these treat the sites as a sample (t on the number of sites minus "
+    "one, weights by precision with Paule and Mandel's between-site variance, Fieller's form)."
+)
+_ROBUST = (
+    "Robust alternatives leave out the site furthest from the median of sites (interval: hull of "
+    "all leave-one-out intervals) or trim a fifth of the sites at either end (Yuen)."
+)
+_PLACES = (
+    "For scans of known origin the rate is bounded by the measured curve at the population that "
+    "the site or its region declares, in galleries of that many people drawn like the reference."
+)
+
+
 class _Interval(Protocol):
     @property
     def rate(self) -> float: ...
@@ -78,6 +92,9 @@ def _methods(report: Report, study: Study) -> str:
                 "(Wilson for shares, Tango for paired differences) whose variance includes the "
                 "privacy noise and the choice of one public gallery."
             ),
+            *((_SAMPLE,) if report.over_sites else ()),
+            *((_ROBUST,) if report.robust else ()),
+            *((_PLACES,) if report.catchment else ()),
         )
     )
 
@@ -108,6 +125,8 @@ def _results(report: Report) -> str:
         *(_any_of(row) for row in report.after_any),
         *((_groups(report),) if report.by_group else ()),
         *tail_results(report),
+        *_over_sites(report),
+        *_enrolled(report, whole.found[0]),
     ]
     return " ".join(sentences)
 
@@ -117,6 +136,28 @@ def _groups(report: Report) -> str:
     told = [f"{name} {_ci(row) if estimable(row) else 'too few to say'}" for name, row in rows]
     size = rows[0][1].gallery_size
     return f"By group, unmodified scans among {size:,} gave away: {', '.join(told)}."
+
+
+def _over_sites(report: Report) -> list[str]:
+    return [
+        f"Over sites like these, the mean share found by unmodified scans among "
+        f"{row.gallery_size:,} was {_ci(row)}; sites differed by a standard deviation of "
+        f"{100 * row.between_sites:.1f} points beyond sampling and noise."
+        for row in report.over_sites[:1]
+    ]
+
+
+def _enrolled(report: Report, row: Identification) -> list[str]:
+    times = report.enrolled_share
+    if times is None or not estimable(row):
+        return []
+    return [
+        (
+            f"These are prosecutor risks; where a person stands in the attacker's gallery with "
+            f"probability {times:g}, journalist and marketer risk of an unmodified scan among "
+            f"{row.gallery_size:,} are {100 * times * row.rate:.1f}%."
+        )
+    ]
 
 
 def _any_of(row: Identification) -> str:

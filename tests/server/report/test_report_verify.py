@@ -262,6 +262,11 @@ def test_figures_are_drawn_again_with_the_page_and_the_crate_names_their_bytes(
             report.comparisons,
             report.failed_gates,
             report.damage,
+            report.catchment,
+            report.risks,
+            report.over_sites,
+            report.robust,
+            report.oddities,
             [site for site in report.sites if site.subjects],
         )
     )
