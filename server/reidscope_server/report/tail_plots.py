@@ -24,7 +24,7 @@ from reidscope_server.report.drawing import (
     percent,
     rows,
 )
-from reidscope_server.report.readings import measured
+from reidscope_server.report.readings import attackers, measured
 from reidscope_server.report.tail_words import MODELS, Beyond, Threshold, beyond, thresholds
 
 MOST_ROWS = 60
@@ -33,6 +33,7 @@ _ROW = 0.3  # inches
 _WIDE, _TALL = 1.95, 1.9
 _LABELS = 3.2
 _INKS = {"gpd": BLUE, "normal": "#009e73"}
+_BASES = {"extrapolated": "extrap.", "model-based": "model"}
 _MARKS = {"gpd": "s", "normal": "D"}
 
 
@@ -40,6 +41,7 @@ def threshold_plot(report: Report) -> Sketch:
     """Draw the rows of the tables of u, the first sixty of them."""
     shown = thresholds(report)[:MOST_ROWS]
     tall = _ROW * len(shown)
+    several = len(attackers(report)) > 1
 
     def draw(figure: Figure) -> None:
         axes = at(figure, _LABELS, 0.38, 3.0, tall)
@@ -56,7 +58,7 @@ def threshold_plot(report: Report) -> Sketch:
             said = f"{percent(one.row.rate)} ({percent(one.row.low)} to {percent(one.row.high)})"
             axes.text(1.04, place, said, transform=axes.get_yaxis_transform(), va="center")
         in_percent(axes)
-        names = [fitted(_named(one), _LABELS - 0.2, points=8.5) for one in shown]
+        names = [fitted(_named(one, several=several), _LABELS - 0.2, points=8.5) for one in shown]
         rows(axes, names)
         axes.set_xlabel("people")
         axes.set_title("A threshold for each probe", pad=10)
@@ -64,8 +66,8 @@ def threshold_plot(report: Report) -> Sketch:
     return Sketch(name="thresholds", height_inches=0.95 + tall, draw=draw)
 
 
-def _named(one: Threshold) -> str:
-    return f"{one.arm}, {one.question}"
+def _named(one: Threshold, *, several: bool) -> str:
+    return f"{one.arm}{f' ({one.attacker})' if several else ''}, {one.question}"
 
 
 def beyond_plot(report: Report) -> Sketch:
@@ -77,14 +79,14 @@ def beyond_plot(report: Report) -> Sketch:
     def draw(figure: Figure) -> None:
         for number, column in enumerate(columns):
             left = 0.5 + number % _ACROSS * (_WIDE + 0.5)
-            top = 0.85 + number // _ACROSS * (_TALL + 0.95)
+            top = 0.75 + number // _ACROSS * (_TALL + 1.0)
             mine = [one for one in far if (one.first.arm, one.first.attacker) == column]
             axes = at(figure, left, top, _WIDE, _TALL)
             _panel(axes, report, column, mine)
             axes.set_title(fitted(", ".join(column), _WIDE), pad=8)
         _key(figure)
 
-    return Sketch(name="beyond", height_inches=0.5 + bands * (_TALL + 0.95), draw=draw)
+    return Sketch(name="beyond", height_inches=0.45 + bands * (_TALL + 1.0), draw=draw)
 
 
 def _panel(axes: Axes, report: Report, column: tuple[str, str], far: list[Beyond]) -> None:
@@ -95,20 +97,25 @@ def _panel(axes: Axes, report: Report, column: tuple[str, str], far: list[Beyond
     axes.plot(places, [row.rate for row in seen], color=VERMILLION, marker="o", linewidth=2)
     ahead = range(len(seen), len(seen) + len(far))
     low, high = [one.low for one in far], [one.high for one in far]
+    # what needs no model reaches from the line to the edge, at the height of the measured bound
     axes.fill_between(
-        [len(seen) - 0.5, *ahead], 0, [far[0].bound] + [one.bound for one in far], color=RULE,
-        alpha=0.55, linewidth=0,
-    )  # fmt: skip
+        (len(seen) - 0.5, len(seen) + len(far) - 0.4),
+        0,
+        far[0].bound,
+        color=RULE,
+        alpha=0.55,
+        linewidth=0,
+    )
     for place, bottom, top in zip(ahead, low, high, strict=True):
         axes.bar(
             place,
             top - bottom,
             bottom=bottom,
-            width=0.5,
+            width=0.4,
             facecolor="none",
             edgecolor=QUIET,
             hatch="////",
-            linewidth=0.5,
+            linewidth=0.4,
         )
     for tail in MODELS:
         rates = [row.rate for one in far for row in one.rows if row.tail == tail]
@@ -121,10 +128,11 @@ def _panel(axes: Axes, report: Report, column: tuple[str, str], far: list[Beyond
             linestyle=(0, (3, 2)),
         )
     axes.axvline(len(seen) - 0.5, color=QUIET, linewidth=1, linestyle=(0, (1, 2)))
-    axes.text(len(seen) - 0.45, 1.03, "not measured", color=QUIET, fontsize=7.5, va="bottom")
-    sizes = [row.gallery_size for row in seen] + [one.first.gallery_size for one in far]
-    axes.set_xticks(range(len(sizes)), [_short(size) for size in sizes], fontsize=7.5)
-    axes.set_xlim(-0.4, len(sizes) - 0.4)
+    axes.text(len(seen) - 0.45, 1.0, "not measured", color=QUIET, fontsize=7.5, va="top")
+    named = [_short(row.gallery_size) for row in seen]
+    named += [f"{_short(one.first.gallery_size)}\n{_BASES[one.first.basis]}" for one in far]
+    axes.set_xticks(range(len(named)), named, fontsize=7)
+    axes.set_xlim(-0.4, len(named) - 0.4)
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks((0, 0.5, 1), ("0", "50", "100%"))
     axes.grid(axis="y", color=RULE, linewidth=0.6)

@@ -89,10 +89,7 @@ def thresholds(report: Report) -> tuple[Threshold, ...]:
             (row, f"TPIR among {row.gallery_size:,} at FPIR {row.fpir:g}")
             for row in report.open_set
         ),
-        *(
-            (row, f"chance above {row.threshold:g} among {row.gallery_size:,}")
-            for row in report.above
-        ),
+        *((row, f"chance > {row.threshold:g} among {row.gallery_size:,}") for row in report.above),
     )
     return tuple(
         Threshold(arm=row.arm, attacker=row.attacker, question=question, row=row)
