@@ -1,10 +1,11 @@
-"""A program of others is looked at when a study is approved, and by `doctor`; not first at a run."""
+"""A program of others is looked at when a study is approved, and by `doctor`."""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from reidscope_protocols.programs import ProgramSaid
 from reidscope_protocols.statements import Decision, Release
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
-from reidscope_site import package
+from reidscope_site import measuring, package
 from reidscope_site.agent import Agent
 from reidscope_site.doctor import examine
 from reidscope_site.face.external.program import OWN_DESCRIPTIONS
@@ -67,7 +68,9 @@ def required(agent: Agent, study: Opened[Study]) -> None:
 
 @pytest.mark.usefixtures("knife")
 def test_what_is_installed_and_as_described_is_approved_and_named_in_the_release(
-    asked: tuple[Agent, Opened[Study]], people: tuple[Person, ...]
+    asked: tuple[Agent, Opened[Study]],
+    people: tuple[Person, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     agent, study = asked
     assert decide(agent, study)
@@ -78,9 +81,14 @@ def test_what_is_installed_and_as_described_is_approved_and_named_in_the_release
     outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
     for person in people:
         outcomes.keep(person.pseudonym, Outcome(cells=tuple(0 for _ in study.statement.tables)))
-    said = Release.parse(peek_payload(preview(study, agent.policy, "north"))).versions[ARM]
-    assert ProgramSaid.read(said) is not None
-    assert said.startswith("1.4.2, program ")
+    # everybody is evaluated: no constants are needed any more
+    monkeypatch.setattr(measuring, "_task", lambda *_: SimpleNamespace(work=agent.home.work))
+    released = measure(agent, study)
+    assert released is not None
+    for envelope in (released, preview(study, agent.policy, "north")):
+        said = Release.parse(peek_payload(envelope)).versions[ARM]
+        assert ProgramSaid.read(said) is not None
+        assert said.startswith("1.4.2, program ")
 
 
 def test_a_missing_program_is_refused_at_approval_and_no_can_still_be_said(
