@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.attacks.parties import World
 
-from reidscope_server.flower import Fleet, TlsFiles
+from reidscope_server.flower import IN_MEMORY, Fleet, TlsFiles
 from reidscope_server.up import fleet_sites
 
 pytestmark = pytest.mark.slow
 
 AGENT = """
 import json, os, signal, sys, threading
+from reidscope_site import flower
 from reidscope_site.flower import FleetDoor, answer_rounds
+
+flower._HEARTBEAT_SECONDS = float(sys.argv[3])
 
 def answer(study):
     print("asked", flush=True)
@@ -36,9 +39,9 @@ ASKED = "ab" * 32
 
 
 @pytest.fixture
-def fleet(world: World, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(world: World) -> Iterator[Fleet]:
     home = world.operator.home
-    held = Fleet(str(tmp_path / "flower.sqlite"), lambda: fleet_sites(home))
+    held = Fleet(IN_MEMORY, lambda: fleet_sites(home))
     tls = TlsFiles(
         certificate=str(home.key("tls.crt")),
         key=str(home.key("tls.pem")),
@@ -49,7 +52,7 @@ def fleet(world: World, tmp_path: Path) -> Iterator[Fleet]:
         yield held
 
 
-def agent(world: World, what: str) -> subprocess.Popen[str]:
+def agent(world: World, what: str, beat: float = 30.0) -> subprocess.Popen[str]:
     """A process that answers rounds with the shipped client, or dies while it does."""
     home = world.north.home
     door = {
@@ -59,8 +62,14 @@ def agent(world: World, what: str) -> subprocess.Popen[str]:
         "key_file": str(home.key("transport.pem")),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", AGENT, json.dumps(door), what], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", AGENT, json.dumps(door), what, str(beat)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
+
+
+def online(fleet: Fleet) -> bool:
+    return any(node.status == "online" for node in fleet._grid.get_nodes())
 
 
 def until_answered(fleet: Fleet, seconds: float) -> float:
@@ -93,3 +102,22 @@ def test_an_agent_killed_with_a_query_in_its_hands_is_asked_again_as_soon_as_it_
     finally:
         again.kill()
         again.wait()
+
+
+def test_an_agent_that_hangs_past_its_lease_is_not_asked_and_answers_when_it_is_back(
+    world: World, fleet: Fleet
+) -> None:
+    """Its lease is two heartbeats, as Flower has it; a query to it would be delivered to nobody."""
+    held = agent(world, "answers", beat=10.0)
+    try:
+        until_answered(fleet, 60)
+        held.send_signal(signal.SIGSTOP)
+        while online(fleet):
+            time.sleep(0.2)
+        fleet.ask({"north": ASKED})
+        assert not fleet._pending
+        held.send_signal(signal.SIGCONT)
+        until_answered(fleet, 60)
+    finally:
+        held.kill()
+        held.wait()

@@ -11,9 +11,11 @@ import pytest
 from tests.attacks.parties import Operator, World
 
 from reidscope_protocols.envelope import peek_payload, sign
+from reidscope_protocols.errors import NotReadyError
 from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Receipt
+from reidscope_server.publish import publish
 from reidscope_server.studies import SiteStanding
 from reidscope_server.verbs import ask
 
@@ -170,4 +172,24 @@ def test_a_site_that_never_answers_ends_with_the_studys_hour_and_the_others_coun
         pass
     assert all(row.finished for row in coordinator.studies.standings(opened))
     assert coordinator.studies.collecting() == ()
+    coordinator.close()
+
+
+@pytest.mark.parametrize("minimum", [1, 2])
+def test_a_report_is_made_of_the_sites_that_answered_if_they_are_enough(
+    world: World, tmp_path: Path, minimum: int
+) -> None:
+    study = world.approved(minimum_sites=minimum)
+    world.north.measure(study)
+    world.operator.take("north", study.sha256, world.north.answer(study.sha256))
+    coordinator = world.operator.coordinator()
+    rows = {row.site: row for row in coordinator.studies.standings(study)}
+    assert (rows["north"].waits_for, rows["south"].waits_for) == ("", "the agent: not heard yet")
+    if minimum == 1:
+        report = publish(coordinator, study.sha256, tmp_path / "report", notices=()).report
+        assert [row.site for row in report.sites if row.status == "released"] == ["north"]
+        assert {row.site for row in report.sites} == {"north", "south"}
+    else:
+        with pytest.raises(NotReadyError, match="got 1 releases, expected at least 2"):
+            publish(coordinator, study.sha256, tmp_path / "report", notices=())
     coordinator.close()

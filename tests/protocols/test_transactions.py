@@ -30,7 +30,7 @@ def kept(path: Path) -> list[int]:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.booleans(), max_size=6), whole=st.booleans())
 def test_parts_that_fail_are_undone_alone_and_all_with_the_whole(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[bool], whole: bool
+    tmp_path_factory: pytest.TempPathFactory, *, parts: list[bool], whole: bool
 ) -> None:
     path = tmp_path_factory.mktemp("t") / "a.sqlite"
     connection = opened(path)
@@ -69,10 +69,15 @@ def test_a_full_disk_in_a_part_undoes_the_whole_and_is_said(tmp_path: Path) -> N
     connection = opened(tmp_path / "a.sqlite")
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(sqlite3.OperationalError), transaction(connection):
-        connection.execute("INSERT INTO t VALUES (1)")
+
+    def together() -> None:
         with transaction(connection):
-            connection.execute("INSERT INTO t SELECT zeroblob(1000000)")
+            connection.execute("INSERT INTO t VALUES (1)")
+            with transaction(connection):
+                connection.execute("INSERT INTO t SELECT zeroblob(1000000)")
+
+    with pytest.raises(sqlite3.OperationalError):
+        together()
     assert kept(tmp_path / "a.sqlite") == []
     with transaction(connection):
         connection.execute("INSERT INTO t VALUES (2)")

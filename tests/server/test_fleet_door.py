@@ -34,8 +34,9 @@ from flwr.supercore.protobuf.translation import PROTOBUF_MEDIA_TYPE
 
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
-from reidscope_server.flower import Fleet, TlsFiles
+from reidscope_server.flower import IN_MEMORY, Fleet, TlsFiles
 from reidscope_server.up import fleet_sites
+from reidscope_server.up_to_date import UpToDate
 
 FLEET = "/v1/fleet/"
 HONEST = {"content-type": PROTOBUF_MEDIA_TYPE}
@@ -92,7 +93,7 @@ def identity(site: Any) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def port(
-    peopled: tuple[ServerHome, Any, Any], tmp_path_factory: pytest.TempPathFactory
+    peopled: tuple[ServerHome, Any, Any],
 ) -> Iterator[ServerHome]:
     home = peopled[0]
     tls = TlsFiles(
@@ -100,8 +101,7 @@ def port(
         key=str(home.key("tls.pem")),
         authority=str(home.key("ca.crt")),
     )
-    database = tmp_path_factory.mktemp("flower") / "flower.sqlite"
-    fleet = Fleet(str(database), lambda: fleet_sites(home))
+    fleet = Fleet(IN_MEMORY, UpToDate(home.database, lambda: fleet_sites(home)))
     with fleet.door("127.0.0.1", home.config().fleet_port, tls):
         yield home
 
@@ -203,6 +203,26 @@ def test_a_message_in_another_senders_name_is_refused(
             message_object_trees=[ObjectTree(object_id="b")],
         )
         assert caller.status("push-messages", pushed, north) == 403
+
+
+def test_a_reply_of_more_objects_than_ours_is_refused(
+    as_site: Callable[[Any], Caller], north: Any
+) -> None:
+    """They would lie in the coordinator's memory until the reply is taken or given up."""
+    caller = as_site(north)
+    own = node_of(caller, north)
+
+    def pushed(objects: int) -> int:
+        children = [ObjectTree(object_id=f"{number:064x}") for number in range(objects - 1)]
+        said = PushMessagesRequest(
+            node=Node(node_id=own),
+            messages_list=[Message(metadata=Metadata(src_node_id=own, reply_to_message_id="a"))],
+            message_object_trees=[ObjectTree(object_id="b" * 64, children=children)],
+        )
+        return caller.status("push-messages", said, north)
+
+    assert pushed(17) == pushed(1000) == 403
+    assert pushed(16) not in {401, 403, 413}
 
 
 @pytest.mark.parametrize(

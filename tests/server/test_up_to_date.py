@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+
+import pytest
 
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
@@ -22,8 +23,9 @@ class Read:
         return tuple(site.name for site in fleet_sites(self.home))
 
 
+@pytest.mark.usefixtures("north", "south")
 def test_what_another_connection_commits_is_seen_at_the_next_call(
-    server_home: ServerHome, north: Any, south: Any
+    server_home: ServerHome,
 ) -> None:
     read = Read(server_home)
     now = UpToDate(server_home.database, read)
@@ -34,8 +36,9 @@ def test_what_another_connection_commits_is_seen_at_the_next_call(
     assert read.times == 2
 
 
+@pytest.mark.usefixtures("north")
 def test_a_table_that_did_not_change_is_read_once_a_thread(
-    server_home: ServerHome, north: Any
+    server_home: ServerHome,
 ) -> None:
     read = Read(server_home)
     now = UpToDate(server_home.database, read)

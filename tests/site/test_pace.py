@@ -33,7 +33,8 @@ def waits(clock: Clock, quiet: float) -> float:
     return made.seconds()
 
 
-def test_the_first_look_is_due_at_once(clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_the_first_look_is_due_at_once() -> None:
     assert Pace(first=2, last=30).seconds() == 0
 
 
