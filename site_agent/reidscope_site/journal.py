@@ -42,9 +42,9 @@ class Event(StrEnum):
     RESUMED = "refusals ended"
     WIPED = "study key destroyed"
     KEYS_ROTATED = "own keys changed"
-    RENEWED = "own certificate renewed"
-    KEY_FOLLOWED = "key of the coordinator changed"
-    ROOT_FOLLOWED = "root of the coordinator changed"
+    RENEWED = "certificate renewed"
+    KEY_FOLLOWED = "coordinator key new"
+    ROOT_FOLLOWED = "coordinator root new"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

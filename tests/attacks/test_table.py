@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.attacks import by_coordinator, by_insider, by_site
+from tests.attacks import by_coordinator, by_insider, by_site, by_thief
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_every_attack_that_the_tests_try_stands_in_the_table_with_its_refusal() 
     refusals = {row[0]: row[2] for row in ROWS}
     tried = {
         name: attack
-        for module in (by_coordinator, by_site, by_insider)
+        for module in (by_coordinator, by_site, by_insider, by_thief)
         for name, attack in module.CATALOGUE.attacks.items()
     }
     assert len(tried) >= 40

@@ -79,8 +79,8 @@ def test_keys_and_root_change_in_the_middle_of_a_study_which_ends_with_a_verifie
     for name in ("alpha", "bravo"):
         assert "byte for byte" in ok(consortium.site(name, "verify", report))
         journal = ok(consortium.site(name, "journal", "--json"))
-        assert "root of the coordinator changed" in journal
-        assert journal.count("key of the coordinator changed") == 2
+        assert "coordinator root new" in journal
+        assert journal.count("coordinator key new") == 2
         wait_until(
             "receipt",
             lambda name=name: "receipt received" in ok(consortium.site(name, "journal", "--json")),

@@ -92,7 +92,7 @@ def test_a_study_of_either_key_is_received_and_an_approval_goes_on(
     agent.consent.require(first, policy=agent.policy, snapshot_digest=agent.snapshot.digest())
     agent.check_policy(first)
     assert len(agent.studies.every()) == 3
-    assert "key of the coordinator changed" in [e.event for e in agent.journal.entries()]
+    assert "coordinator key new" in [e.event for e in agent.journal.entries()]
 
 
 def test_after_the_overlap_nothing_new_by_the_old_key_is_believed(
