@@ -41,7 +41,7 @@ from reidscope_site.measuring import measure
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
 from reidscope_site.socket_roles import door, serve_people
-from reidscope_site.taking_part import settle_sums, take_round
+from reidscope_site.taking_part import queue_again, settle_sums, take_round
 from reidscope_site.verbs import carry_out
 from reidscope_site.worker import empty
 
@@ -108,6 +108,7 @@ class Loop:
         empty(self.home.work)
         try:
             agent.settle()
+            queue_again(agent)
             settle_sums(agent)
         except LedgerError as error:
             self.say(f"refused: {error}")

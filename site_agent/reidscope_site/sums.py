@@ -158,7 +158,7 @@ class Sums:
             return self._finish(study.sha256, told.attempt, current)
         if told.phase == "keys":
             return told.attempt > latest and self._call(study.sha256, told.attempt)
-        if current is None or told.attempt != latest:
+        if current is None or told.attempt != latest or current.round_envelope == said.envelope:
             return False
         envelopes = [text.encode() for text in told.keys]
         of = participants(study, noise, told.attempt, envelopes)
