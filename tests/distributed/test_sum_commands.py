@@ -39,27 +39,18 @@ def test_the_draft_holds_the_key_of_every_site_and_opens_like_any_other(
         assert study.noise.key_of(name) == site.agent.statement_key.public
 
 
-@pytest.mark.parametrize(
-    ("sites", "minimum", "refusal", "says"),
-    [
+def test_sites_that_cannot_share_noise_are_refused(federation: Federation, tmp_path: Path) -> None:
+    home, draft = federation.operator.home.root, tmp_path / "draft.json"
+    cases: tuple[tuple[str, int, type[Exception], str], ...] = (
         ("alpha,bravo,zulu", 3, InputError, "not enrolled: zulu"),
         ("alpha,bravo,charlie", 2, MalformedError, "colluders_tolerated"),
         ("alpha,bravo,bravo", 3, MalformedError, "one site"),
         ("alpha", 1, MalformedError, "roster"),
-    ],
-)
-def test_sites_that_cannot_share_noise_are_refused(
-    federation: Federation,
-    tmp_path: Path,
-    sites: str,
-    minimum: int,
-    refusal: type[Exception],
-    says: str,
-) -> None:
-    home, draft = federation.operator.home.root, tmp_path / "draft.json"
-    with pytest.raises(refusal, match=says):
-        new(draft, "--sites", sites, "--minimum-sites", minimum, "--home", home)
-    assert not draft.exists()
+    )
+    for sites, minimum, refusal, says in cases:
+        with pytest.raises(refusal, match=says):
+            new(draft, "--sites", sites, "--minimum-sites", minimum, "--home", home)
+        assert not draft.exists()
 
 
 def test_without_a_home_nobody_knows_the_keys(tmp_path: Path) -> None:
