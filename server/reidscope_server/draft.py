@@ -270,7 +270,7 @@ def draft(
             title=answers.title,
             question=answers.question,
             population=answers.population,
-            five_safes=_five_safes(answers, experiment),
+            five_safes=_five_safes(answers, experiment, noise),
             cohort=Cohort(),
             experiment=experiment,
             constants=folder.constants,
@@ -346,7 +346,9 @@ def _readings(said: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(calibrated | raw)
 
 
-def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
+def _five_safes(
+    answers: Answers, experiment: FaceExperiment, noise: DistributedNoise | None
+) -> FiveSafes:
     tables = priced(experiment, answers.epsilon, answers.damage_epsilon)
     total = PrivacyLoss(sum(table.epsilon_nano for table in tables))
     mates = "photos" if experiment.mate is Mate.PHOTO else "second scans"
@@ -357,5 +359,10 @@ def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
         data=f"Head scans and {mates} of {answers.population}; "
         "pixels only after de-identification.",
         outputs="; ".join(f"{table.table}: {len(table.cells)} counts" for table in tables)
-        + f"; each with discrete Laplace noise, epsilon {total} together.",
+        + (
+            f"; each with discrete Laplace noise, epsilon {total} together."
+            if noise is None
+            else "; added up over the sites under masks, with discrete Laplace noise in shares, "
+            f"epsilon {total} together an attempt."
+        ),
     )

@@ -60,11 +60,6 @@ class SumAttempt:
     masked: bytes | None
     done: bool
 
-    @property
-    def waits_for_list(self) -> bool:
-        """Whether this site has said all it can until the participants are known."""
-        return self.keys is not None and self.round_envelope is None
-
 
 class Sums:
     """The secure sums inside one open database."""
