@@ -296,8 +296,10 @@ class Loop:
 
 
 def _attempt(agent: Agent, study: Opened[Study]) -> str:
-    """Name a study under its last decision: a new yes is a new attempt."""
-    return f"{study.sha256} {agent.consent.number(study.sha256)}"
+    """Name a study under its last decision, and its secure sum: a new yes is a new attempt."""
+    summed = agent.sums.current(study.sha256)
+    number = summed.number if summed is not None else 1
+    return f"{study.sha256} {agent.consent.number(study.sha256)} {number}"
 
 
 def exchange(
