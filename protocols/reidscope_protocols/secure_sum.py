@@ -23,7 +23,7 @@ from pydantic import Field, StringConstraints, model_validator
 from reidscope_protocols.distributed import LARGEST_ATTEMPTS, DistributedNoise
 from reidscope_protocols.envelope import Opened, open_envelope, peek_payload
 from reidscope_protocols.errors import MalformedError, WrongAudienceError
-from reidscope_protocols.privacy import LARGEST_NANO, PrivacyLoss
+from reidscope_protocols.privacy import LARGEST_NANO
 from reidscope_protocols.statements import LARGEST_SITE, WORLD, LedgerHead, Parsed, Statement
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole, Line, Sha256, SiteName
@@ -156,16 +156,6 @@ class MaskedRelease(Statement):
     def name(cls) -> str:
         """Words for messages."""
         return "masked release"
-
-    @property
-    def loss(self) -> PrivacyLoss:
-        """Epsilon of all tables, under the study's threshold trust."""
-        return PrivacyLoss(sum(table.epsilon_nano for table in self.tables))
-
-    @property
-    def alone(self) -> PrivacyLoss:
-        """Epsilon of all tables if everybody else colludes."""
-        return PrivacyLoss(sum(table.alone_nano for table in self.tables))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -298,7 +298,7 @@ def draft(
             title=answers.title,
             question=answers.question,
             population=answers.population,
-            five_safes=_five_safes(answers, experiment),
+            five_safes=_five_safes(answers, experiment, noise),
             cohort=answers.cohort,
             experiment=experiment,
             constants=folder.constants,
@@ -389,7 +389,9 @@ def _priced(experiment: FaceExperiment, answers: Answers) -> tuple[TableRequest,
     return priced(experiment, answers.epsilon, answers.damage_epsilon, answers.tails.epsilon)
 
 
-def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
+def _five_safes(
+    answers: Answers, experiment: FaceExperiment, noise: DistributedNoise | None
+) -> FiveSafes:
     tables = _priced(experiment, answers)
     total = PrivacyLoss(sum(table.epsilon_nano for table in tables))
     mates = "photos" if experiment.mate is Mate.PHOTO else "second scans"
@@ -400,6 +402,11 @@ def _five_safes(answers: Answers, experiment: FaceExperiment) -> FiveSafes:
         data=f"Head scans and {mates} of {answers.population} ({answers.cohort}); "
         "pixels only after de-identification.",
         outputs="; ".join(f"{table.table}: {len(table.cells)} counts" for table in tables)
-        + f"; each with discrete Laplace noise, epsilon {total} together."
+        + (
+            f"; each with discrete Laplace noise, epsilon {total} together."
+            if noise is None
+            else "; added up over the sites under masks, with discrete Laplace noise in shares, "
+            f"epsilon {total} together an attempt."
+        )
         + (f" {answers.groups}" if answers.groups else ""),
     )

@@ -338,8 +338,11 @@ class Studies:
     def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
         """Return where every site of a study is."""
         closed = datetime.now(UTC) > study.statement.closes_at
-        asked = study.statement.audience
-        return tuple(self._standing(study, site, closed=closed) for site in asked)
+        summed = self.sums.sites(study) if study.statement.noise is not None else {}
+        return tuple(
+            self._standing(study.sha256, site, closed=closed, summed=summed.get(site))
+            for site in study.statement.audience
+        )
 
     def release_of(self, study_sha256: str, site: str) -> bytes | None:
         """Return a stored release's bytes."""
@@ -365,9 +368,9 @@ class Studies:
         )
         return tuple(envelope for (envelope,) in rows.fetchall())
 
-    def _standing(self, study: Opened[Study], site: str, *, closed: bool) -> SiteStanding:
-        study_sha256 = study.sha256
-        summed = self.sums.site(study, site) if study.statement.noise is not None else None
+    def _standing(
+        self, study_sha256: str, site: str, *, closed: bool, summed: SumSite | None
+    ) -> SiteStanding:
         word = self._connection.execute(
             "SELECT word, heard_at FROM standing WHERE study_sha256 = ? AND site = ?",
             (study_sha256, site),

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from reidscope_protocols.envelope import Opened, open_envelope, peek_payload, sign
 from reidscope_protocols.errors import (
@@ -94,6 +95,7 @@ class Sums:
         self._connection = connection
         self._home = home
         self._sites = sites
+        self._checked: dict[bytes, Participants] = {}
 
     def current(self, study_sha256: str) -> SumAttempt:
         """Return the latest attempt; the first one begins by itself."""
@@ -213,8 +215,12 @@ class Sums:
                 expected="keys of enough sites",
                 do="look at `reidscope-server study status`",
             )
-        keys = (text.encode() for text in _parsed(attempt.listed).keys)
-        return participants(study, noise_of(study), attempt.number, keys)
+        of = self._checked.get(attempt.listed)
+        if of is None:  # five hundred signatures: once a list, not once a site
+            keys = (text.encode() for text in _parsed(attempt.listed).keys)
+            of = participants(study, noise_of(study), attempt.number, keys)
+            self._checked = {attempt.listed: of}
+        return of
 
     def masked(self, study_sha256: str) -> dict[str, bytes]:
         """Return the masked tables of the current attempt, by site."""
@@ -230,15 +236,21 @@ class Sums:
         attempt = self.current(study_sha256)
         return (attempt, self.masked(study_sha256)) if attempt.phase is Phase.DONE else None
 
-    def site(self, study: Opened[Study], site: str) -> SumSite:
-        """Return what a site has given to the current attempt."""
+    def sites(self, study: Opened[Study]) -> dict[str, SumSite]:
+        """Return what each site of a study has given to the current attempt."""
         attempt = self.current(study.sha256)
-        return SumSite(
-            phase=attempt.phase,
-            listed=site in _listed_sites(attempt),
-            keys=site in self._keys(study.sha256, attempt.number),
-            masked=site in self.masked(study.sha256),
-        )
+        listed = _listed_sites(attempt.listed)
+        keys = self._names("sum_key", study.sha256, attempt.number)
+        masked = self._names("masked", study.sha256, attempt.number)
+        return {
+            site: SumSite(
+                phase=attempt.phase,
+                listed=site in listed,
+                keys=site in keys,
+                masked=site in masked,
+            )
+            for site in study.statement.audience
+        }
 
     def rounds_for(self, site: str, studies: tuple[Opened[Study], ...]) -> tuple[bytes, ...]:
         """Return the last word about each secure sum that asks a site."""
@@ -270,9 +282,9 @@ class Sums:
             wait=timedelta(minutes=noise.wait_minutes),
             able=able,
             lost=lost,
-            given=frozenset(self._keys(study.sha256, attempt.number)),
-            listed=_listed_sites(attempt),
-            masked=frozenset(self.masked(study.sha256)),
+            given=self._names("sum_key", study.sha256, attempt.number),
+            listed=_listed_sites(attempt.listed),
+            masked=self._names("masked", study.sha256, attempt.number),
             waited=now - attempt.since,
         )
         name, step = study.statement.study_id, next_step(view)
@@ -290,10 +302,11 @@ class Sums:
     def said(self, study: Opened[Study]) -> str:
         """Say in a line where a study's secure sum stands."""
         attempt, noise = self.current(study.sha256), noise_of(study)
-        keys, masked = self._keys(study.sha256, attempt.number), self.masked(study.sha256)
+        keys = self._names("sum_key", study.sha256, attempt.number)
+        masked = self._names("masked", study.sha256, attempt.number)
         where = {
             Phase.KEYS: f"{len(keys)} of {len(study.statement.audience)} sites gave keys",
-            Phase.SUM: f"{len(masked)} of {len(_listed_sites(attempt))} participants"
+            Phase.SUM: f"{len(masked)} of {len(_listed_sites(attempt.listed))} participants"
             " sent masked tables",
             Phase.DONE: f"added up over {len(masked)} sites",
             Phase.SPOILED: "added up to counts that no such sites can have: ask the sites",
@@ -362,6 +375,14 @@ class Sums:
                 "DELETE FROM standing WHERE study_sha256 = ? AND word = 'lost'", (study.sha256,)
             )
 
+    def _names(self, table: str, study_sha256: str, attempt: int) -> frozenset[str]:
+        rows = self._connection.execute(
+            # Safety: `table` is one of two constants of this class.
+            f"SELECT site FROM {table} WHERE study_sha256 = ? AND attempt = ?",  # noqa: S608
+            (study_sha256, attempt),
+        )
+        return frozenset(name for (name,) in rows)
+
     def _keys(self, study_sha256: str, attempt: int) -> dict[str, bytes]:
         rows = self._connection.execute(
             "SELECT site, envelope FROM sum_key WHERE study_sha256 = ? AND attempt = ?"
@@ -380,7 +401,8 @@ def _public_key(envelope: bytes) -> str:
     return SumKeys.parse(peek_payload(envelope)).x25519
 
 
-def _listed_sites(attempt: SumAttempt) -> frozenset[str]:
-    if attempt.listed is None:
+@lru_cache(maxsize=8)
+def _listed_sites(listed: bytes | None) -> frozenset[str]:
+    if listed is None:
         return frozenset()
-    return frozenset(peek_site(text.encode()) for text in _parsed(attempt.listed).keys)
+    return frozenset(peek_site(text.encode()) for text in _parsed(listed).keys)

@@ -44,7 +44,7 @@ from reidscope_site.pace import Pace
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
 from reidscope_site.socket_roles import door, serve_people
-from reidscope_site.taking_part import settle_sums, take_round
+from reidscope_site.taking_part import queue_again, settle_sums, take_round
 from reidscope_site.upkeep import agree, keep_up
 from reidscope_site.verbs import carry_out
 from reidscope_site.worker import empty
@@ -119,6 +119,7 @@ class Loop:
         empty(self.home.work)
         try:
             agent.settle()
+            queue_again(agent)
             settle_sums(agent)
         except LedgerError as error:
             self.say(f"refused: {error}")
@@ -345,8 +346,10 @@ class Loop:
 
 
 def _attempt(agent: Agent, study: Opened[Study]) -> str:
-    """Name a study under its last decision: a new yes is a new attempt."""
-    return f"{study.sha256} {agent.consent.number(study.sha256)}"
+    """Name a study under its last decision, and its secure sum: a new yes is a new attempt."""
+    summed = agent.sums.current(study.sha256)
+    number = summed.number if summed is not None else 1
+    return f"{study.sha256} {agent.consent.number(study.sha256)} {number}"
 
 
 def exchange(

@@ -60,11 +60,6 @@ class SumAttempt:
     masked: bytes | None
     done: bool
 
-    @property
-    def waits_for_list(self) -> bool:
-        """Whether this site has said all it can until the participants are known."""
-        return self.keys is not None and self.round_envelope is None
-
 
 class Sums:
     """The secure sums inside one open database."""
@@ -158,7 +153,7 @@ class Sums:
             return self._finish(study.sha256, told.attempt, current)
         if told.phase == "keys":
             return told.attempt > latest and self._call(study.sha256, told.attempt)
-        if current is None or told.attempt != latest:
+        if current is None or told.attempt != latest or current.round_envelope == said.envelope:
             return False
         envelopes = [text.encode() for text in told.keys]
         of = participants(study, noise, told.attempt, envelopes)

@@ -112,8 +112,18 @@ def take_round(agent: Agent, envelope: bytes) -> bool:
     return changed
 
 
+def queue_again(agent: Agent) -> None:
+    """Queue what a killed agent made and stored and did not get to queue."""
+    for study in agent.studies.every():
+        attempt = agent.sums.current(study.sha256)
+        if attempt is not None and attempt.keys is not None:
+            agent.outbox.add(KEYS, study.sha256, attempt.keys)
+        if attempt is not None and attempt.masked is not None:
+            agent.outbox.add(MASKED, study.sha256, attempt.masked)
+
+
 def settle_sums(agent: Agent) -> None:
-    """Erase outcomes that have no further use, and queue what was stored and not yet queued.
+    """Erase outcomes that have no further use.
 
     They are kept while another attempt may be asked for: until the coordinator says that the sum
     is known, the last attempt was charged, or the study has closed.
@@ -123,8 +133,6 @@ def settle_sums(agent: Agent) -> None:
         noise, attempt = study.statement.noise, agent.sums.current(study.sha256)
         if noise is None or attempt is None:
             continue
-        if attempt.masked is not None:
-            agent.outbox.add(MASKED, study.sha256, attempt.masked)
         last = charge_name(study.statement, noise.attempts)
         spent = attempt.number == noise.attempts and agent.ledger.charged(study.sha256, last)
         if spent or attempt.done or now > study.statement.closes_at:

@@ -30,7 +30,7 @@ from reidscope_site import masked_release
 from reidscope_site.audit import find_own_bytes
 from reidscope_site.plainwords import explain
 from reidscope_site.portable import export_statements, import_file
-from reidscope_site.taking_part import settle_sums
+from reidscope_site.taking_part import queue_again, settle_sums
 from reidscope_site.verbs import carry_out
 
 CERTAIN = "100"
@@ -276,6 +276,7 @@ def test_an_agent_that_starts_again_goes_on_with_the_key_that_it_made(
         site.agent.close()
         federation.sites[name] = type(site).at(site.home, federation.operator)
         federation.sites[name].agent.settle()
+        queue_again(federation.sites[name].agent)
         settle_sums(federation.sites[name].agent)
         assert federation.sites[name].agent.ready_to_run()
     federation.send_masked(study)
