@@ -24,7 +24,7 @@ PAGES = [
     *(
         DOCS / f"{name}.md"
         for name in (
-            "data-flow", "ethics", "licences", "privacy-impact", "security-questions",
+            "data-flow", "ethics", "ledger", "licences", "privacy", "privacy-impact", "security-questions",
             "threat-model",
         )
     ),
