@@ -24,8 +24,8 @@ PAGES = [
     *(
         DOCS / f"{name}.md"
         for name in (
-            "data-flow", "ethics", "ledger", "licences", "privacy", "privacy-impact", "security-questions",
-            "threat-model",
+            "data-flow", "ethics", "ledger", "licences", "privacy", "privacy-impact",
+            "security-questions", "threat-model",
         )
     ),
 ]  # fmt: skip
