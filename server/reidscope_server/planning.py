@@ -9,7 +9,7 @@ one discrete Laplace shared by all sites under a secure sum.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -109,12 +109,10 @@ class PlannedWidth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """One interval: weights of a table's cells, and what they are expected to add up to.
+    """One interval: a table as it would be expected, still without noise.
 
     Attributes
     ----------
-    mean : float
-        Expected share, or difference.
     discordant : float or None
         Share of people whose two arms disagree; None for a share.
     """
@@ -122,11 +120,9 @@ class _Question:
     table: str
     kind: Kind
     arm: str
-    row: tuple[int, ...]
-    mean: float
+    weighed: Weighed
     gallery_size: int | None = None
     discordant: float | None = None
-    gallery_sd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +178,8 @@ def plan(
     }
     people = sum(people_per_site)
     return tuple(
-        _planned(question, people, noise[question.table])
-        for question in _questions(study, expected)
+        _planned(question, noise[question.table])
+        for question in _questions(study, people, expected)
     )
 
 
@@ -238,48 +234,52 @@ def _check(study: Study, people_per_site: Sequence[int], expected: Expected) -> 
         )
 
 
-def _questions(study: Study, expected: Expected) -> Iterator[_Question]:
+def _questions(study: Study, people: int, expected: Expected) -> Iterator[_Question]:
     """Say everything that the report will estimate, rates first."""
     joint = study.joint_table
     for readout, at in read_points(study):
+        row = weights(joint.cells, arm=readout.column, gallery_size=at)
+        mean, sd = expected.of(readout.column, at), gallery_sd(study, at)
         yield _Question(
             table=joint.table,
             kind="rate",
             arm=readout.column,
             gallery_size=at,
-            row=weights(joint.cells, arm=readout.column, gallery_size=at),
-            mean=expected.of(readout.column, at),
-            gallery_sd=gallery_sd(study, at),
+            weighed=_weighed(row, mean=mean, people=people, gallery_sd=sd),
         )
     size = study.experiment.anchors[0]
-    before = expected.of(UNMODIFIED, size)
+    before, sd = expected.of(UNMODIFIED, size), gallery_sd(study, size)
     whole = weights(joint.cells, arm=UNMODIFIED, gallery_size=size)
     for readout in study.experiment.readouts[1:]:
         ours = weights(joint.cells, arm=readout.column, gallery_size=size)
+        signs = tuple(one - other for one, other in zip(ours, whole, strict=True))
         after = expected.after(readout.column, size)
         yield _Question(
             table=joint.table,
             kind="difference",
             arm=readout.column,
             gallery_size=size,
-            row=tuple(one - other for one, other in zip(ours, whole, strict=True)),
-            mean=after - before,
+            weighed=_weighed(signs, mean=after - before, people=people, gallery_sd=sd),
             discordant=before * (1 - after) + after * (1 - before),
-            gallery_sd=gallery_sd(study, size),
         )
     for table in study.tables[1:]:
         for kind, arm, row in _warnings(study, table):
             share = expected.beside.get((kind, arm), expected.other)
-            yield _Question(table=table.table, kind=kind, arm=arm, row=row, mean=share)
+            yield _Question(
+                table=table.table,
+                kind=kind,
+                arm=arm,
+                weighed=_weighed(row, mean=share, people=people),
+            )
     for tail in tail_questions(study):
         yield _Question(
             table=tail.table,
             kind=tail.kind,
             arm=tail.column,
             gallery_size=tail.gallery_size,
-            row=tail.row,
-            mean=expected.other,
-            gallery_sd=tail.gallery_sd,
+            weighed=_weighed(
+                tail.row, mean=expected.other, people=people, gallery_sd=tail.gallery_sd
+            ),
         )
 
 
@@ -294,34 +294,41 @@ def _warnings(
         yield "damage", arm, weights_of_damage(table.cells, lost=SERIOUS_DAMAGE)
 
 
-def _planned(question: _Question, people: int, noise: _Noise) -> PlannedWidth:
+def _weighed(row: Sequence[int], *, mean: float, people: int, gallery_sd: float = 0.0) -> Weighed:
+    """Weigh a table as it would be expected; its noise is put in by `_planned`."""
+    return Weighed(
+        total=mean * people,
+        people=people,
+        weight_sum=sum(row),
+        weight_squares=sum(w * w for w in row),
+        cells=len(row),
+        noise_variance=0.0,
+        gallery_sd=gallery_sd,
+    )
+
+
+def _planned(question: _Question, noise: _Noise) -> PlannedWidth:
+    weighed, discordant = question.weighed, question.discordant
+    people, mean = weighed.people, weighed.total / weighed.people
+
     def points(variance: float) -> float:
-        weighed = Weighed(
-            total=question.mean * people,
-            people=people,
-            weight_sum=sum(question.row),
-            weight_squares=sum(w * w for w in question.row),
-            cells=len(question.row),
-            noise_variance=variance,
-            gallery_sd=question.gallery_sd,
-        )
+        noisy = replace(weighed, noise_variance=variance)
         found = (
-            share_interval(weighed)
-            if question.discordant is None
-            else difference_interval(weighed, discordant=question.discordant * people)
+            share_interval(noisy)
+            if discordant is None
+            else difference_interval(noisy, discordant=discordant * people)
         )
         return 100 * found.half_width
 
-    ones = question.mean if question.discordant is None else question.discordant
-    sampling = people * (ones - question.mean**2)
-    noisy = noise.local * sum((w - question.mean) ** 2 for w in question.row)
+    sampling = people * ((mean if discordant is None else discordant) - mean**2)
+    spread = weighed.weight_squares - 2 * mean * weighed.weight_sum + mean**2 * weighed.cells
     return PlannedWidth(
         kind=question.kind,
         arm=question.arm,
         gallery_size=question.gallery_size,
-        rate=question.mean,
+        rate=mean,
         half_width_points=points(noise.local),
         gaussian_points=points(noise.gaussian),
         distributed_points=points(noise.distributed),
-        distributed_pays=noisy > sampling and noise.distributed < noise.local,
+        distributed_pays=noise.local * spread > sampling and noise.distributed < noise.local,
     )

@@ -26,8 +26,8 @@ PAGES = [
     *(
         DOCS / f"{name}.md"
         for name in (
-            "data-flow", "ethics", "licences", "privacy-impact", "security-questions",
-            "threat-model",
+            "data-flow", "ethics", "ledger", "licences", "privacy", "privacy-impact",
+            "security-questions", "threat-model",
         )
     ),
 ]  # fmt: skip
