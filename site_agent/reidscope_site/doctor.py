@@ -21,6 +21,7 @@ from reidscope_site.agent import Agent
 from reidscope_site.config import Home
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.installed import template_bytes
+from reidscope_site.isolation import check_network_closes
 from reidscope_site.reach import check_clock, check_port
 
 _T = TypeVar("_T")
@@ -68,6 +69,7 @@ def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
         "room on the disk": lambda: _check_room(home),
         "installed versions": _check_versions,
         **({} if offline or not home.key("transport.crt").exists() else _reached(home)),
+        "no network while a person is evaluated": check_network_closes,
         "installed models": installed_model_bytes,
         "installed average head": template_bytes,
     }
