@@ -33,6 +33,7 @@ from reidscope_site.enrol import transport_key
 from reidscope_site.face.external.program import programs_of
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.installed import template_bytes
+from reidscope_site.isolation import check_network_closes
 from reidscope_site.key_source import check_apart
 from reidscope_site.reach import check_clock, check_port
 from reidscope_site.sent import Sent
@@ -90,6 +91,7 @@ def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
         "room on the disk": lambda: _check_room(home),
         "installed versions": _check_versions,
         **({} if offline or not home.certificate.exists() else _reached(home)),
+        "no network while a person is evaluated": check_network_closes,
         "installed models": installed_model_bytes,
         "installed average head": template_bytes,
         "external defacers of the policy": lambda: programs_of(home.policy().arms),
