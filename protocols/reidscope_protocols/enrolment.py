@@ -87,7 +87,13 @@ class EnrolmentRequest(Statement):
 
 
 class EnrolmentGrant(Statement):
-    """The coordinator answers with the site's certificate; signed by the coordinator's key."""
+    """The coordinator answers with the site's certificate; signed by the coordinator's key.
+
+    Attributes
+    ----------
+    study_keys : tuple of str
+        The coordinator's study keys: an invitation that was altered on its way named others.
+    """
 
     payload_type = "application/vnd.reidscope.enrolment-grant+json"
     schema_: Literal["reidscope.enrolment-grant/1.0"] = Field(
@@ -96,6 +102,7 @@ class EnrolmentGrant(Statement):
     site: SiteName
     nonce: Nonce
     certificate_pem: Pem
+    study_keys: tuple[Sha256, ...] = Field((), max_length=20)
 
 
 def certificate_sha256(pem: str) -> str:

@@ -7,6 +7,7 @@ together here: it is refused by both, in one line, and by neither silently.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 
 from reidscope_protocols.errors import UnsupportedError
@@ -41,11 +42,7 @@ class Versions:
     @classmethod
     def of_this_process(cls) -> Versions:
         """Return what is installed here."""
-        return cls(
-            reidscope=metadata.version("reidscope"),
-            protocol=PROTOCOL,
-            flower=metadata.version("flwr"),
-        )
+        return cls(reidscope=_installed("reidscope"), protocol=PROTOCOL, flower=_installed("flwr"))
 
     def __str__(self) -> str:
         major, minor = self.protocol
@@ -79,6 +76,11 @@ def check_versions(theirs: Versions, *, whose: str) -> None:
             expected=wrong[1],
             do="install versions on both sides that were tested together",
         )
+
+
+@cache
+def _installed(name: str) -> str:
+    return metadata.version(name)
 
 
 def _spoken() -> str:

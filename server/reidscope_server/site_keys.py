@@ -8,6 +8,7 @@ same certificate again: a grant may be lost on its way.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -33,10 +34,12 @@ from reidscope_protocols.statements import COORDINATOR
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.ca import certify_site
 from reidscope_server.config import ServerHome
+from reidscope_server.own_keys import believed_keys
 from reidscope_server.roots import overlap
 from reidscope_server.store import transaction
 
 GRANT_HOURS = 72
+_NAMED = 20  # study keys of a grant
 _STOLEN = timedelta(hours=1)
 """How long a certificate outlives a change for a stolen key: until the grant is surely there."""
 
@@ -186,13 +189,17 @@ class SiteKeys:
 
     def former(self, site: str) -> tuple[KeyRecord, ...]:
         """Return the keys that a site signed with before."""
+        return self.all_former().get(site, ())
+
+    def all_former(self) -> Mapping[str, tuple[KeyRecord, ...]]:
+        """Return the keys that sites signed with before, by site, oldest first."""
         rows = self._connection.execute(
-            "SELECT public, not_before, not_after, ended_at FROM former_key WHERE site = ?"
-            " ORDER BY not_before, public",
-            (site,),
+            "SELECT site, public, not_before, not_after, ended_at FROM former_key"
+            " ORDER BY not_before, public"
         )
-        return tuple(
-            KeyRecord(
+        found: dict[str, tuple[KeyRecord, ...]] = {}
+        for site, public, not_before, not_after, ended_at in rows.fetchall():
+            record = KeyRecord(
                 role=KeyRole.SITE,
                 site=site,
                 public=public,
@@ -200,17 +207,24 @@ class SiteKeys:
                 not_after=datetime.fromisoformat(not_after),
                 ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),
             )
-            for public, not_before, not_after, ended_at in rows.fetchall()
-        )
+            found[site] = (*found.get(site, ()), record)
+        return found
 
-    def former_certificates(self, site: str) -> tuple[tuple[str, bytes, str | None], ...]:
-        """Return sha256, transport key and root of certificates that wait for their successor."""
+    def at_the_doors(self) -> tuple[tuple[str, str, bytes, str | None], ...]:
+        """Name, certificate sha256, transport key and root of all that are not revoked.
+
+        A site whose certificate waits for its successor comes twice, the one that holds last.
+        """
         rows = self._connection.execute(
-            "SELECT sha256, transport_key, root FROM former_certificate"
-            " WHERE site = ? AND ends_at > ?",
-            (site, datetime.now(UTC).isoformat()),
+            "SELECT site, f.sha256, f.transport_key, f.root, 0 FROM former_certificate f"
+            " JOIN site ON name = site WHERE revoked_at IS NULL AND ends_at > ?"
+            " UNION ALL SELECT name, certificate_sha256, transport_key, root, 1 FROM site"
+            " WHERE revoked_at IS NULL ORDER BY 1, 5",
+            (datetime.now(UTC).isoformat(),),
         )
-        return tuple((sha256, key.encode(), root) for sha256, key, root in rows.fetchall())
+        return tuple(
+            (site, sha256, key.encode(), root) for site, sha256, key, root, _ in rows.fetchall()
+        )
 
     def succeeded(self, site: str) -> None:
         """End a site's former certificates: the new one was seen at a door."""
@@ -327,6 +341,11 @@ class SiteKeys:
             site=site,
             nonce=nonce,
             certificate_pem=pem,
+            study_keys=tuple(
+                record.public
+                for record in believed_keys(self._home)
+                if record.role is KeyRole.STUDY
+            )[-_NAMED:],
         )
         return sign(grant, StatementKey.load(self._home.key("coordinator.pem")))
 

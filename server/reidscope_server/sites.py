@@ -177,6 +177,7 @@ class Sites:
 
     def every(self) -> tuple[EnrolledSite, ...]:
         """Return all sites that ever enrolled."""
+        former = self.keys.all_former()
         rows = self._connection.execute(
             "SELECT name, certificate_sha256, transport_key, statement_key, enrolled_at,"
             " revoked_at, COALESCE(key_since, enrolled_at), root FROM site ORDER BY name"
@@ -191,7 +192,7 @@ class Sites:
                 revoked=revoked_at is not None,
                 key_since=datetime.fromisoformat(since),
                 root=root,
-                former_keys=self.keys.former(name),
+                former_keys=former.get(name, ()),
             )
             for (
                 name,
@@ -211,14 +212,12 @@ class Sites:
         A site whose certificate was followed by another has two, the one that holds last, until
         the new one is seen.
         """
-        for site in self.every():
-            if site.revoked:
-                continue
-            for sha256, transport, root in self.keys.former_certificates(site.name):
-                if is_trusted(self._home, root):
-                    yield site.name, sha256, transport
-            if is_trusted(self._home, site.root):
-                yield site.name, site.certificate_sha256, site.transport_key
+        trusted: dict[str | None, bool] = {}
+        for name, sha256, transport, root in self.keys.at_the_doors():
+            if root not in trusted:
+                trusted[root] = is_trusted(self._home, root)
+            if trusted[root]:
+                yield name, sha256, transport
 
     def by_certificate(self, sha256: str) -> str | None:
         """Return the name of the site that holds a certificate, None if revoked or unknown."""

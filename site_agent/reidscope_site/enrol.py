@@ -187,6 +187,9 @@ def install(home: Home, invitation: Invitation, grant_envelope: bytes) -> None:
         site=home.config().name,
         own=transport_key(home).public_key(),
         roots=(invitation.ca_pem,),
+        study_keys=frozenset(
+            record.public for record in pinned.keys if record.role is KeyRole.STUDY
+        ),
     )
     write_durably(home.key("transport.crt"), pem.encode())
     pinned.save(home.coordinator_file)
@@ -200,6 +203,7 @@ def granted_certificate(
     own: ec.EllipticCurvePublicKey,
     roots: tuple[str, ...],
     nonce: str = "",
+    study_keys: frozenset[str] = frozenset(),
 ) -> str:
     """Check a grant; return its certificate as PEM.
 
@@ -211,6 +215,8 @@ def granted_certificate(
         PEM of the roots that may have signed it.
     nonce : str
         Of the request that it answers; empty for any.
+    study_keys : frozenset of str
+        Those that an invitation pinned: the coordinator must know each, where it names its own.
 
     Raises
     ------
@@ -218,6 +224,8 @@ def granted_certificate(
         Not signed by the pinned coordinator.
     MalformedError
         Another key's, name's, root's or request's.
+    WrongAudienceError
+        The invitation pinned a study key that is not the coordinator's.
     """
     grant = open_envelope(grant_envelope, EnrolmentGrant, ring, role=KeyRole.COORDINATOR).statement
     grant.check_time(datetime.now(UTC))
@@ -234,6 +242,13 @@ def granted_certificate(
             got="a certificate for another key, name, CA or request",
             expected="one for this site's transport key by the pinned CA",
             do="ask for it again; for a new site, with a new invitation",
+        )
+    if grant.study_keys and not study_keys <= set(grant.study_keys):
+        raise WrongAudienceError(
+            "invitation",
+            got="a study key that the coordinator does not have",
+            expected="the coordinator's own",
+            do="do not enrol: ask the coordinator, for somebody altered the invitation",
         )
     return grant.certificate_pem
 

@@ -55,6 +55,7 @@ _SYNC_SECONDS = 2.0
 _SELDOM_SECONDS = 30.0
 _REMIND_SECONDS = 60.0
 _FOLLOW_SECONDS = 10.0
+_GREET_SECONDS = 30.0
 _CLAIM_SECONDS = 10.0
 _DISK_SECONDS = 30.0
 _DISK = "the disk is full or fails; make room, and it goes on"
@@ -86,6 +87,7 @@ class Loop:
     _cut: dict[str, bool] = field(default_factory=dict)
     _remind_at: float = 0.0
     _follow_at: float = 0.0
+    _greeted_at: float = 0.0
     _agreed: threading.Event = field(default_factory=threading.Event)
     _pace: Pace = field(default_factory=lambda: Pace(first=_SYNC_SECONDS, last=_SELDOM_SECONDS))
 
@@ -296,10 +298,16 @@ class Loop:
                 lambda: self._door(agent),
                 answer,
                 stop=self._halt,
-                trouble=lambda cut: self._cut_line("rounds", "no connection" if cut else ""),
+                trouble=self._rounds_are,
             )
         finally:
             agent.close()
+
+    def _rounds_are(self, cut: bool) -> None:  # noqa: FBT001  # as `answer_rounds` calls it
+        """Say whether rounds are cut: a coordinator that was restored forgot the greeting."""
+        if cut and time.monotonic() - self._greeted_at > _GREET_SECONDS:
+            self._agreed.clear()
+        self._cut_line("rounds", "no connection" if cut else "")
 
     def _door(self, agent: Agent) -> FleetDoor:
         """Return the fleet port, as the pin and the keys are now."""
@@ -319,6 +327,7 @@ class Loop:
         """Agree on versions on a new line; follow the coordinator's keys now and then."""
         if not self._agreed.is_set():
             agree(channel)
+            self._greeted_at = time.monotonic()
             self._agreed.set()
             self._follow_at = 0.0
         if time.monotonic() >= self._follow_at:

@@ -17,6 +17,7 @@ from reidscope_protocols.errors import (
     PolicyRefusalError,
     ReplayedError,
     StaleError,
+    WrongAudienceError,
 )
 from reidscope_protocols.key_change import RootChange, sign_change
 from reidscope_protocols.keys import StatementKey
@@ -24,7 +25,8 @@ from reidscope_protocols.statements import COORDINATOR, WORLD
 from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
 from reidscope_server.ca import new_authority
 from reidscope_server.own_keys import rotate_own
-from reidscope_site.enrol import certificate_request
+from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
+from reidscope_site.enrol import certificate_request, install, make_keys, request
 
 CATALOGUE = Catalogue()
 attack = CATALOGUE.attack
@@ -139,3 +141,27 @@ def _(world: World) -> None:
     world.north.agent.decide(
         study.sha256, Verdict.APPROVED, role=ROLE, reason=DecisionReason.REVIEWED
     )
+
+
+@attack("an invitation whose study key was exchanged on its way", WrongAudienceError)
+def _(world: World) -> None:
+    """Only the CA's fingerprint is read aloud: the thief leaves the CA and puts his key beside."""
+    coordinator = world.operator.coordinator()
+    invitation = coordinator.sites.invite("west")
+    thief = StatementKey.generate().public
+    altered = invitation.model_copy(
+        update={
+            "keys": tuple(
+                record.model_copy(update={"public": thief})
+                if record.role is KeyRole.STUDY
+                else record
+                for record in invitation.keys
+            )
+        }
+    )
+    home = Home(world.north.home.root.parent / "west")
+    write_new_home(home, SiteConfig(name="west", dicom="data"), Policy(declared_people=20))
+    make_keys(home)
+    grant = coordinator.sites.enrol(request(home, altered), altered.token)
+    coordinator.close()
+    install(home, altered, grant)

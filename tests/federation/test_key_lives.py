@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ from reidscope_site import cli, rotation
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
 from reidscope_site.control import Control, control
+from reidscope_site.serve import Loop
 from reidscope_site.upkeep import agree, is_renewal_due, keep_up
 
 
@@ -328,3 +330,15 @@ def test_a_call_with_a_field_that_the_schema_does_not_name_is_refused(
             list(getattr(channel._stub, call)(said, timeout=10))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert caught.value.details() == "unknown field"
+
+
+def test_an_agent_whose_rounds_are_cut_greets_anew_but_not_all_the_time(home: Home) -> None:
+    """A coordinator that was put back to yesterday has forgotten who agreed on what."""
+    loop = Loop(home, lambda _: None)
+    loop._agreed.set()
+    loop._greeted_at = time.monotonic()
+    loop._rounds_are(cut=True)
+    assert loop._agreed.is_set()
+    loop._greeted_at -= 60
+    loop._rounds_are(cut=True)
+    assert not loop._agreed.is_set()
