@@ -176,7 +176,7 @@ def test_whatever_is_asked_in_whatever_order_the_account_stays_under_its_caps(
     asked: list[tuple[int, int]], study: int, lifetime: int
 ) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in store._SCHEMA.split(";"):
+    for statement in (*store._SCHEMA.split(";"), *store._SUMS.split(";")):
         connection.execute(statement)
     held = Ledger(connection)
     caps = policy(str(PrivacyLoss(study)), str(PrivacyLoss(lifetime)))
