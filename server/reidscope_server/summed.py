@@ -64,7 +64,7 @@ def add_up(
     Privacy
     -------
     The sum alone is noisy; adding it up costs nothing beyond what the sites charged
-    (docs/distributed-noise.md, "What the sum hides").
+    (docs/privacy.md, "Noise in shares"; docs/distributed-noise.md, "What the sum hides").
     """
     check_complete(of, masked)
     for release in masked.values():

@@ -72,8 +72,8 @@ def close_network() -> None:
 
     Privacy
     -------
-    What evaluates a person can tell nobody (docs/threat-model.md, "What binds the process that
-    reads faces").
+    What evaluates a person can tell nobody (docs/privacy.md, "Isolation"; docs/threat-model.md,
+    "What binds the process that reads faces").
     """
 
     def refuse(event: str, _: tuple[Any, ...]) -> None:

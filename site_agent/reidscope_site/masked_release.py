@@ -59,7 +59,8 @@ class SharedCounter:
 
         Privacy
         -------
-        May leave under masks alone (docs/distributed-noise.md, "What the sum hides").
+        May leave under masks alone (docs/privacy.md, "Noise in shares"; docs/distributed-noise.md,
+        "What the sum hides").
         """
         counts = self._count([outcome.cells[place] for outcome in everybody])
         noise = draw(self.share, self.cells)
@@ -119,8 +120,8 @@ def masked_release(
     Privacy
     -------
     The sum over all participants becomes public, at the loss that is charged, as long as no more
-    than the tolerated sites collude (docs/distributed-noise.md, "What the sum hides"). What it
-    would be if everybody else did is recorded beside it.
+    than the tolerated sites collude (docs/privacy.md, "Noise in shares"; docs/distributed-noise.md,
+    "What the sum hides"). What it would be if everybody else did is recorded beside it.
     """
     of = sums.listed(study)
     attempt = sums.current(study.sha256)

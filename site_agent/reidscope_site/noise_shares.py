@@ -26,8 +26,9 @@ def draw(share: PolyaShare, count: int) -> tuple[int, ...]:
     Privacy
     -------
     One share hides a person by `share.alone()`; the sum of K - t by the whole epsilon
-    (docs/distributed-noise.md, "Shares of noise"). How long a draw takes depends a little on it:
-    answers leave when they are asked for, not when they are drawn.
+    (docs/privacy.md, "Noise in shares"; docs/distributed-noise.md, "Shares of noise"). How long a
+    draw takes depends a little on it: answers leave when they are asked for, not when they are
+    drawn.
     """
     table = cumulative(share)
 

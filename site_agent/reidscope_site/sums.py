@@ -97,8 +97,8 @@ class Sums:
 
         Privacy
         -------
-        A random public key and the day: nothing about anybody (docs/distributed-noise.md,
-        "What is said").
+        A random public key and the day: nothing about anybody (docs/privacy.md, "Noise in shares";
+        docs/distributed-noise.md, "What is said").
         """
         attempt = self.current(study.sha256)
         if attempt is not None and attempt.keys is not None:

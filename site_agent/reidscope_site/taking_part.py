@@ -38,8 +38,8 @@ def take_part(agent: Agent, study: Opened[Study], outcomes: Outcomes) -> bytes:
 
     Privacy
     -------
-    Keys say nothing of anybody; masked tables say nothing but in the sum of all
-    (docs/distributed-noise.md, "What is said").
+    Keys say nothing of anybody; masked tables say nothing but in the sum of all (docs/privacy.md,
+    "Noise in shares"; docs/distributed-noise.md, "What is said").
     """
     noise, site = noise_of(study), agent.config.name
     key = agent.statement_key

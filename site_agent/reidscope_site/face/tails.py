@@ -144,7 +144,7 @@ def z_score(probes: NDArray[np.int8], mates: NDArray[np.int8], gallery: NDArray[
 
     Privacy
     -------
-    Exact and about one person: may not leave the site.
+    Exact and about one person: may not leave the site (docs/privacy.md, "Opt-in tables of scores").
     """
     faces = len(gallery)
     total = squares = 0

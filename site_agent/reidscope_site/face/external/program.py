@@ -124,7 +124,7 @@ def programs_of(arms: Iterable[str]) -> dict[str, str]:
 
     Privacy
     -------
-    About this machine; nothing about its people.
+    About this machine; nothing about its people (docs/privacy.md, "What stays at the site").
     """
     named = {}
     for arm in external(arms):
