@@ -385,6 +385,8 @@ def test_the_policys_digest_changes_with_each_of_its_fields() -> None:
         Policy(declared_people=20, experiments=("face-identification",)),
         Policy(declared_people=20, constants=("ab" * 32,)),
         Policy(declared_people=20, hours=("20:00-06:00",)),
+        Policy(declared_people=20, population_reached=5000),
+        Policy(declared_people=20, population_reached=5000, region="North"),
     ]
     assert len({base.sha256, *(other.sha256 for other in others)}) == len(others) + 1
     assert len(Policy.model_fields) == len(others)
