@@ -93,9 +93,15 @@ def alike_by_chance(cells: int, alike: int, epsilon: float) -> float:
     """
     if alike <= 1:
         return 1.0
-    meets = likeliest(epsilon)
+    meets = min(likeliest(epsilon), 1 - 1e-15)
     tail = math.fsum(
-        math.comb(cells - 1, met) * meets**met * (1 - meets) ** (cells - 1 - met)
+        math.exp(
+            math.lgamma(cells)
+            - math.lgamma(met + 1)
+            - math.lgamma(cells - met)
+            + met * math.log(meets)
+            + (cells - 1 - met) * math.log1p(-meets)
+        )
         for met in range(alike - 1, cells)
     )
     return min(1.0, cells / alike * tail)
