@@ -48,7 +48,10 @@ class Bounds:
 
 def declared(study: Study, releases: Sequence[Release]) -> dict[str, Catchment]:
     """Return the catchments by site: the site's own word goes before the study's."""
-    stated = {site.site: site for site in study.reach.sites} if study.reach else {}
+    stated = {
+        site.site: Catchment(population_reached=site.population_reached, region=site.region)
+        for site in (study.reach.sites if study.reach else ())
+    }
     named = {release.site: release.catchment or stated.get(release.site) for release in releases}
     return {site: catchment for site, catchment in named.items() if catchment is not None}
 

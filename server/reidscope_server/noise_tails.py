@@ -12,6 +12,9 @@ from collections.abc import Sequence
 FALSE_ALARM = 1e-9
 """Of one policy and one release: an honest consortium of 500 sites sees none in its lifetime."""
 
+COPY_ALARM = 1e-6
+"""The same, of two sites with the same counts: their people's own spread is in it, as a model."""
+
 _STEPS = 400
 
 
@@ -66,6 +69,18 @@ def likeliest(epsilon: float) -> float:
     return math.tanh(epsilon / 2)
 
 
+def met_by_another_site(count: int, epsilon: float) -> float:
+    """Probability that another site's noisy count of a cell equals this one, at most.
+
+    Other people fall into the cell there. Their number spreads like a Poisson one about the same
+    mean, the likeliest case; two such counts, noise included, agree as often as a normal difference
+    of variance 2 (count + V) is nought, and never more often than `likeliest`.
+    """
+    noise = 2 * math.exp(-epsilon) / math.expm1(-epsilon) ** 2
+    spread = max(count, 0) + noise
+    return min(likeliest(epsilon), 1 / (2 * math.sqrt(math.pi * spread)))
+
+
 def alike_by_chance(cells: int, alike: int, epsilon: float) -> float:
     """Bound the probability that at least `alike` of a table's noisy counts are one same number.
 
@@ -78,9 +93,15 @@ def alike_by_chance(cells: int, alike: int, epsilon: float) -> float:
     """
     if alike <= 1:
         return 1.0
-    meets = likeliest(epsilon)
+    meets = min(likeliest(epsilon), 1 - 1e-15)
     tail = math.fsum(
-        math.comb(cells - 1, met) * meets**met * (1 - meets) ** (cells - 1 - met)
+        math.exp(
+            math.lgamma(cells)
+            - math.lgamma(met + 1)
+            - math.lgamma(cells - met)
+            + met * math.log(meets)
+            + (cells - 1 - met) * math.log1p(-meets)
+        )
         for met in range(alike - 1, cells)
     )
     return min(1.0, cells / alike * tail)

@@ -1,7 +1,8 @@
 """Policies against releases that are no honest table of this study and this site.
 
 Each refuses only what an honest site sends with a probability below `FALSE_ALARM` (1e-9), computed
-from the noise alone; where a table is too small for that, it is admitted. What they cannot see is a
+from the noise alone (a copy of another site's: 1e-6, with people's own spread as a model); where a
+table is too small for that, it is admitted. What they cannot see is a
 plausible lie: counts that another cohort could have had, with noise of the right size. Nobody can
 check those without the data; the report shows what each site's release moves, and robust rows that
 one such site cannot decide.
@@ -20,7 +21,14 @@ from reidscope_protocols.privacy import NANO
 from reidscope_protocols.statements import Decision, Release, ReleasedTable
 from reidscope_protocols.study import Study
 from reidscope_server.admission import ReleasePolicy
-from reidscope_server.noise_tails import FALSE_ALARM, alike_by_chance, likeliest, sum_reach
+from reidscope_server.noise_tails import (
+    COPY_ALARM,
+    FALSE_ALARM,
+    alike_by_chance,
+    likeliest,
+    met_by_another_site,
+    sum_reach,
+)
 
 LARGEST_FACTOR = 10
 """People are declared before anything is counted: so far off may a person's guess be."""
@@ -116,8 +124,10 @@ class NobodysCopy:
             if (other.site, other.study_sha256) != (said.site, study.sha256)
         ]
         for other in others:
-            if len(others) * copied_by_chance(said, other) <= FALSE_ALARM:
-                whose = "its own" if other.site == said.site else "another site's"
+            own = other.site == said.site
+            most = FALSE_ALARM if own else COPY_ALARM
+            if len(others) * copied_by_chance(said, other) <= most:
+                whose = "its own" if own else "another site's"
                 raise ReplayedError(
                     "release",
                     got=f"the counts of {whose} earlier release",
@@ -132,14 +142,16 @@ def copied_by_chance(ours: Release, theirs: Release) -> float:
     Returns
     -------
     float
-        The product of tanh(epsilon / 2) over the cells of all tables with the same counts; 1 where
-        no table agrees.
+        Over the cells of all tables with the same counts, the product of tanh(epsilon / 2) for one
+        site's releases, whose people may be the same; of `met_by_another_site` for two sites'. 1
+        where no table agrees.
     """
     held = {table.table: table.counts for table in theirs.tables}
+    same = [table for table in ours.tables if held.get(table.table) == table.counts]
+    if ours.site == theirs.site:
+        return math.prod(likeliest(epsilon_of(table)) ** len(table.counts) for table in same)
     return math.prod(
-        likeliest(epsilon_of(table)) ** len(table.counts)
-        for table in ours.tables
-        if held.get(table.table) == table.counts
+        met_by_another_site(count, epsilon_of(table)) for table in same for count in table.counts
     )
 
 

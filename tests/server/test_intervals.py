@@ -68,7 +68,7 @@ def test_a_difference_without_noise_meets_the_definition_at_its_ends() -> None:
     w = Weighed(total=-30, people=100, weight_sum=0, weight_squares=2, cells=4, noise_variance=0.0)
     interval = difference_interval(w, discordant=34)
     for d in (interval.low, interval.high):
-        variance = 100 * (max(0.345, abs(d)) - d * d)
+        variance = 100 * (max(0.34, abs(d)) - d * d)
         assert (-30 - d * 100) ** 2 == pytest.approx(Z * Z * variance)
 
 

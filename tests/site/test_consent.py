@@ -391,6 +391,8 @@ def test_the_policys_digest_changes_with_each_of_its_fields() -> None:
         Policy(declared_people=20, epsilon_alone_per_study="5"),
         Policy(declared_people=20, epsilon_alone_lifetime="5"),
         Policy(declared_people=20, peers={"south": "ab" * 32}),
+        Policy(declared_people=20, population_reached=5000),
+        Policy(declared_people=20, population_reached=5000, region="North"),
     ]
     assert len({base.sha256, *(other.sha256 for other in others)}) == len(others) + 1
     assert len(Policy.model_fields) == len(others)

@@ -121,6 +121,7 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         unmodified=unmodified(report),
         defaced=every[1:],
         poolings=poolings(report),
+        failed_of={arm.name: arm.failed for arm in every},
         withstands=max(
             (row.withstands for row in report.robust if row.left_out is None), default=0
         ),

@@ -136,8 +136,8 @@ def forest(report: Report) -> Sketch:
             axes.axvline(whole.rate, color=colour(arm.place), linewidth=0.8, linestyle=(0, (3, 2)))
             here = dodged(len(names), one, len(arm.found))
             _diamond(axes, whole, here, len(words), colour(arm.place), full=True)
-            if sample:
-                over = sample[whole.arm, whole.attacker, whole.gallery_size]
+            over = sample.get((whole.arm, whole.attacker, whole.gallery_size))
+            if over:
                 _diamond(axes, over, here + 1, len(words), colour(arm.place), full=False)
             for row, site in enumerate(names):
                 said = alone[site, whole.arm, whole.attacker, whole.gallery_size]

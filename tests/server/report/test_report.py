@@ -133,6 +133,12 @@ def test_the_folder_is_whole_and_readable_by_all(whole: Path) -> None:
         "comparisons.csv",
         "failed_gates.csv",
         "damage.csv",
+        "catchment.csv",
+        "risks.csv",
+        "over_sites.csv",
+        "robust.csv",
+        "oddities.csv",
+        "influence.csv",
         "tables.csv",
         "sites.csv",
         *(

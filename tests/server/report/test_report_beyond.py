@@ -12,9 +12,14 @@ from typing import Any
 
 import pytest
 
+from reidscope_protocols.envelope import open_envelope, sign
 from reidscope_protocols.errors import MalformedError
+from reidscope_protocols.keys import KeyRing
+from reidscope_protocols.reach import Reach, SiteCatchment
 from reidscope_protocols.report import Report
 from reidscope_protocols.statements import Catchment
+from reidscope_protocols.study import Study
+from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.publish import headlines
 from reidscope_server.report.beyond import UNDETECTABLE, narrowing
 from reidscope_server.report.build import build_report
@@ -65,6 +70,26 @@ def test_every_place_is_read_from_the_pooled_curve(placed: Report) -> None:
     assert rows["west", "blur"].basis == "beyond the anchors"
     assert (rows["west", "blur"].at_least, rows["west", "blur"].low) == (0, 0)
     assert placed.sites[0].catchment == Catchment(population_reached=500, region="Île-de-France")
+
+
+def test_what_a_study_states_of_a_silent_site_stands_in_for_it(consortium: Any) -> None:
+    study = consortium.study()
+    stated = study.statement.model_copy(
+        update={"reach": Reach(sites=(SiteCatchment(site="west", population_reached=77),))}
+    )
+    signed = sign(stated, consortium.keys["study"])
+    ring = KeyRing(consortium.records)
+    asked = open_envelope(signed, Study, ring, role=KeyRole.STUDY)
+    report = build_report(
+        asked,
+        {site: consortium.release(site, asked) for site in SITES},
+        {},
+        consortium.records,
+        (),
+        NOW + timedelta(days=1),
+    )
+    assert Report.parse(report.payload()) == report
+    assert {(row.place, row.people) for row in report.catchment} == {("west", 77)}
 
 
 def test_the_page_says_of_whom_it_speaks_and_that_narrowing_helps(placed: Report) -> None:
