@@ -182,7 +182,7 @@ def tail_methods(asked: FaceExperiment) -> list[str]:
             f"probe's own public scores by two tails of at least {pairs:,} pooled public pairs, "
             "generalised Pareto (probability-weighted moments above the 99th percentile) and "
             "normal; beyond a twentieth of those pairs they are called model-based. Their "
-            "intervals hold people, noise and gallery, not the choice of a model."
+            "intervals hold people, noise, gallery and public probes, not the choice of a model."
         )
     return said
 
