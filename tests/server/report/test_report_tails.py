@@ -101,6 +101,8 @@ def test_the_page_tells_measured_and_modelled_apart(tailed: Report) -> None:
     assert "found in larger galleries, by two models" in text
     before = text[: text.index("Beyond the reference")]
     assert "1,000,000" not in before
+    assert "blur (gates failed for" in text
+    assert "quickshear (gates failed for" in far
 
 
 def test_methods_and_results_hold_every_row(written: Path, tailed: Report) -> None:
@@ -118,6 +120,8 @@ def test_a_terminal_hears_the_basis_of_each_rate(tailed: Report) -> None:
         (*tailed.tar, *tailed.open_set, *tailed.above)
     )
     assert sum("model-based to 1,000,000" in line for line in lines) == 4
+    for line in lines[len(unmodified(tailed)) :]:
+        assert line.startswith("unmodified") != ("gates failed for" in line)
 
 
 @pytest.mark.parametrize("field", ["tar", "open_set", "above", "identification"])
