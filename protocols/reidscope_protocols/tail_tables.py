@@ -306,11 +306,31 @@ class Scores(Parsed):
         return ""
 
 
+class TailError(Parsed):
+    """Standard deviation of a rate beyond the reference from having few public probes, by model."""
+
+    gallery_size: int = Field(ge=2, le=_MOST_SIZE)
+    gpd_ppm: int = Field(ge=0, le=PPM)
+    normal_ppm: int = Field(ge=0, le=PPM)
+
+
 class PooledTail(Parsed):
-    """How many public pairs the tail of one column was estimated from."""
+    """How many public pairs the tail of one column was estimated from, and how surely.
+
+    Attributes
+    ----------
+    error : tuple of TailError
+        One a gallery size of the study, in order.
+    """
 
     column: Line
     pairs: int = Field(ge=1)
+    error: tuple[TailError, ...]
+
+    def sigma(self, gallery_size: int, model: str) -> float:
+        """Return the standard deviation of one model's rate, in [0, 1]."""
+        one = next(error for error in self.error if error.gallery_size == gallery_size)
+        return (one.gpd_ppm if model == "gpd" else one.normal_ppm) / PPM
 
 
 class Beyond(Parsed):
@@ -341,6 +361,8 @@ class Beyond(Parsed):
                 f"galleries up to a tenth of {reference_size} faces are measured: name them as "
                 "anchors"
             )
+        if any(tuple(e.gallery_size for e in tail.error) != sizes for tail in self.tails):
+            return "the error of each tail must give each gallery size once, in order"
         return _columns_problem("beyond", [tail.column for tail in self.tails], columns)
 
 

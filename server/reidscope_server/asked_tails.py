@@ -1,7 +1,7 @@
 """What a person types about opt-in tables -> the questions of a study, with their public errors.
 
-An edge of u that lies between two at which the calibration knows sigma_G takes the larger of the
-two: it errs on the safe side.
+An edge of u, or a gallery size, that lies between two whose error the calibration knows takes the
+larger of the two: it errs on the safe side.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from reidscope_protocols.tail_tables import (
     OpenSet,
     PooledTail,
     Scores,
+    TailError,
 )
 from reidscope_protocols.vocabulary import Attacker
 
@@ -67,10 +68,13 @@ class PublicTails:
         Count of faces to sigma_G of the share beaten by no more, parts per million.
     pairs : mapping
         Reading (`arm/attacker`) to the public pairs that its tail was estimated from.
+    spread : mapping
+        Reading, then model, then gallery size, to what few probes add there, parts per million.
     """
 
     sigma_edges: Mapping[int, int] = field(default_factory=dict)
     pairs: Mapping[str, int] = field(default_factory=dict)
+    spread: Mapping[str, Mapping[str, Mapping[int, int]]] = field(default_factory=dict)
 
 
 def scores_asked(answers: TailAnswers, held: PublicTails, *, reference_size: int) -> Scores | None:
@@ -124,6 +128,14 @@ def scores_asked(answers: TailAnswers, held: PublicTails, *, reference_size: int
     )
 
 
+def _tail_error(size: int, spread: Mapping[str, Mapping[int, int]]) -> TailError:
+    return TailError(
+        gallery_size=size,
+        gpd_ppm=_sigma(size, spread["gpd"]),
+        normal_ppm=_sigma(size, spread["normal"]),
+    )
+
+
 def _sigma(edge: int, known: Mapping[int, int]) -> int:
     """Return the larger of the errors that are known on either side of an edge."""
     below = max((faces for faces in known if faces <= edge), default=min(known))
@@ -154,18 +166,25 @@ def beyond_asked(
         column: column if "/" in column else f"{column}/{attackers[0]}"
         for column in answers.beyond_columns
     }
-    without = [column for column, name in names.items() if name not in held.pairs]
+    without = [column for column, name in names.items() if name not in held.spread]
     if without:
         raise InputError(
             "galleries beyond the reference",
             got="columns without a public tail of strangers' scores: " + ", ".join(without),
-            expected="columns out of those with one: " + (", ".join(sorted(held.pairs)) or "none"),
+            expected="columns out of those with one: " + (", ".join(sorted(held.spread)) or "none"),
             do="build a reference with at least 100,000 public pairs, or leave them out",
         )
     try:
         return Beyond(
             tails=tuple(
-                PooledTail(column=column, pairs=held.pairs[name]) for column, name in names.items()
+                PooledTail(
+                    column=column,
+                    pairs=held.pairs[name],
+                    error=tuple(
+                        _tail_error(size, held.spread[name]) for size in answers.beyond_sizes
+                    ),
+                )
+                for column, name in names.items()
             ),
             gallery_sizes=answers.beyond_sizes,
         )

@@ -382,6 +382,14 @@ def _tails(said: Mapping[str, Any]) -> PublicTails:
             for faces, sigma in said.get("sigma_edges", {}).items()
         },
         pairs={str(name): int(tail["pairs"]) for name, tail in said.get("tails", {}).items()},
+        spread={
+            str(name): {
+                str(model): {int(n): round(float(sd) * _PPM) for n, sd in known.items()}
+                for model, known in tail["spread"].items()
+            }
+            for name, tail in said.get("tails", {}).items()
+            if set(tail.get("spread", {})) == {"gpd", "normal"}
+        },
     )
 
 

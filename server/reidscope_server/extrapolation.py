@@ -4,18 +4,20 @@ Nobody has seen how a recogniser's scores end among more strangers than the refe
 models stand for what nobody knows: a generalised Pareto tail and a normal one, both from the
 z-scores of public strangers. What needs no model stands beside them: a person who is lost in the
 largest measured gallery is found in none that is larger, so that the rate lies between 0 and the
-rate there. Noise, people and the one gallery are in the intervals; the choice of a model is not.
+rate there. Noise, people, the one gallery and the few public probes behind a tail are in the
+intervals; the choice of a model is not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from reidscope_protocols.report import Identification
 from reidscope_protocols.statements import Release
 from reidscope_protocols.study import Study
-from reidscope_protocols.tail_tables import basis, beyond_table, weights_of_beyond
+from reidscope_protocols.tail_tables import PooledTail, basis, beyond_table, weights_of_beyond
 from reidscope_server.estimates import gallery_sd
 from reidscope_server.intervals import Weighed
 from reidscope_server.open_set import rated, readout_of
@@ -41,27 +43,28 @@ def extrapolated(study: Study, releases: Sequence[Release]) -> tuple[Identificat
         row
         for tail in asked.tails
         for pooled in [pool(study, releases, requests[beyond_table(tail.column)])]
-        for row in _column(study, pooled, column=tail.column, pairs=tail.pairs)
+        for row in _column(study, pooled, tail)
     )
 
 
-def _column(study: Study, pooled: Pooled, *, column: str, pairs: int) -> Iterator[Identification]:
+def _column(study: Study, pooled: Pooled, of: PooledTail) -> Iterator[Identification]:
     asked = study.experiment.beyond
-    readout = readout_of(study.experiment, column)
+    readout = readout_of(study.experiment, of.column)
     measured = rated(beyond(study, pooled, tail=TAILS[0], gallery_size=_anchor(study)))
     for size in asked.gallery_sizes if asked else ():
         for tail in TAILS:
-            found = rated(beyond(study, pooled, tail=tail, gallery_size=size))
+            sd = of.sigma(size, tail)
+            found = rated(beyond(study, pooled, tail=tail, gallery_size=size, tail_sd=sd))
             # Noise can lift it above the rate in a smaller gallery, which it cannot be.
             found["rate"] = min(found["rate"], measured["rate"])
             found["low"] = min(found["low"], found["rate"])
             yield Identification(
-                experiment=beyond_table(column),
+                experiment=beyond_table(of.column),
                 arm=readout.arm,
                 attacker=readout.attacker,
                 gallery_size=size,
                 rank=1,
-                basis=basis(size, pairs),
+                basis=basis(size, of.pairs),
                 tail=tail,
                 bound_low=0.0,
                 bound_high=measured["high"],
@@ -69,13 +72,15 @@ def _column(study: Study, pooled: Pooled, *, column: str, pairs: int) -> Iterato
             )
 
 
-def beyond(study: Study, pooled: Pooled, *, tail: str, gallery_size: int) -> Weighed:
+def beyond(
+    study: Study, pooled: Pooled, *, tail: str, gallery_size: int, tail_sd: float = 0.0
+) -> Weighed:
     """Weigh a table for the share found among `gallery_size` faces by one tail."""
     return Weighed.of(
         pooled.counts,
         weights_of_beyond(pooled.cells, tail=tail, gallery_size=gallery_size),
         noise_variance=pooled.noise_variance,
-        gallery_sd=gallery_sd(study, _anchor(study)),
+        gallery_sd=math.hypot(gallery_sd(study, _anchor(study)), tail_sd),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -84,8 +85,10 @@ def _scores(study: Study, table: TableRequest) -> Iterator[_Row]:
 
 
 def _beyond(study: Study, table: TableRequest) -> Iterator[_Row]:
-    asked = study.experiment.beyond
-    sd = gallery_sd(study, study.experiment.anchors[-1])
-    for n in asked.gallery_sizes if asked else ():
-        row = weights_of_beyond(table.cells, tail=TAILS[0], gallery_size=n)
-        yield "extrapolated", n, row, sd
+    asked, column = study.experiment.beyond, table.table.partition("/")[2]
+    gallery = gallery_sd(study, study.experiment.anchors[-1])
+    for tail in asked.tails if asked else ():
+        for error in tail.error if tail.column == column else ():
+            n = error.gallery_size
+            row = weights_of_beyond(table.cells, tail=TAILS[0], gallery_size=n)
+            yield "extrapolated", n, row, math.hypot(gallery, tail.sigma(n, TAILS[0]))

@@ -126,6 +126,13 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
         yield f"  scans       the most exposed of a person's first {asked.scan_cap}:"
         yield f"              guessing reaches up to {asked.chance_percent:g}% of people"
     yield f"  galleries   found among {', '.join(f'{size:,}' for size in asked.anchors)} faces?"
+    if asked.scores:
+        yield f"  scores      {', '.join(asked.scores.columns)}: in which class is the number of"
+        yield "              public faces that look at least as much alike as the mate?"
+    if asked.beyond:
+        yield f"  beyond      {', '.join(tail.column for tail in asked.beyond.tails)}: found among"
+        sizes = ", ".join(f"{size:,}" for size in asked.beyond.gallery_sizes)
+        yield f"              {sizes} faces, if public strangers' scores go on as two models say?"
     yield ""
 
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import genpareto, norm
-from tests.server.tail_studies import an_experiment, scores_of
+from tests.server.tail_studies import an_experiment, beyond_of, scores_of
 
 from reidscope_protocols.face_experiment import FaceExperiment
-from reidscope_protocols.tail_tables import Beyond, OpenSet, PooledTail
+from reidscope_protocols.tail_tables import OpenSet
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate
 from reidscope_site.face import tails
 from reidscope_site.face.arms import resolve
@@ -51,10 +51,7 @@ SCORES = scores_of(
     ),
     above=(5,),
 )
-BEYOND = Beyond(
-    tails=tuple(PooledTail(column=column, pairs=16_000) for column in COLUMNS),
-    gallery_sizes=(100, 1000, 10_000),
-)
+BEYOND = beyond_of((100, 1000, 10_000), COLUMNS, pairs=16_000)
 Face = NDArray[np.int8]
 
 

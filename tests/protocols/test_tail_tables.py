@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.server.tail_studies import an_experiment, scores_of
+from tests.server.tail_studies import an_experiment, beyond_of, scores_of
 
 from reidscope_protocols.errors import MalformedError
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_protocols.tail_tables import (
     ABOVE_PPM,
     PPM,
-    Beyond,
     BeyondCells,
     OpenSet,
-    PooledTail,
     ScoreCells,
     Scores,
     basis,
@@ -202,7 +200,6 @@ def test_more_cells_than_anybody_has_people_are_refused() -> None:
         ((1000,), ("unmodified",), "measured"),
         ((10_000, 10_000), ("unmodified",), "ascending"),
         ((100_000, 10_000), ("unmodified",), "ascending"),
-        ((10**9 + 1,), ("unmodified",), "at most"),
         ((10_000,), ("mystery",), "different columns"),
         ((10_000,), ("blur", "blur"), "different columns"),
     ],
@@ -210,9 +207,16 @@ def test_more_cells_than_anybody_has_people_are_refused() -> None:
 def test_a_gallery_that_need_not_or_cannot_be_extrapolated_is_refused(
     sizes: tuple[int, ...], columns: tuple[str, ...], why: str
 ) -> None:
-    tails = tuple(PooledTail(column=column, pairs=480_000) for column in columns)
     with pytest.raises(ValidationError, match=why):
-        an_experiment(beyond=Beyond(tails=tails, gallery_sizes=sizes))
+        an_experiment(beyond=beyond_of(sizes, columns))
+
+
+def test_a_tail_says_its_error_at_every_size_that_is_asked() -> None:
+    asked = beyond_of((10_000, 100_000))
+    (tail,) = asked.tails
+    lacking = tail.model_copy(update={"error": tail.error[:1]})
+    with pytest.raises(ValidationError, match="each gallery size once"):
+        an_experiment(beyond=asked.model_copy(update={"tails": (lacking,)}))
 
 
 def test_several_scans_a_person_have_no_table_of_u() -> None:

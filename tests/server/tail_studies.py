@@ -12,7 +12,7 @@ from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.statements import LedgerHead, Release, ReleasedTable
 from reidscope_protocols.study import Cohort, Constant, FiveSafes, Study, priced
-from reidscope_protocols.tail_tables import EdgeError, Scores
+from reidscope_protocols.tail_tables import Beyond, EdgeError, PooledTail, Scores, TailError
 from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_site.release import noisy_counter
 
@@ -46,6 +46,23 @@ def scores_of(reference_size: int, *, sigma_ppm: int = 0, **asked: Any) -> Score
                 EdgeError(faces=edge, sigma_ppm=sigma_ppm) for edge in bare.edges(reference_size)
             )
         }
+    )
+
+
+def beyond_of(
+    sizes: tuple[int, ...],
+    columns: tuple[str, ...] = ("unmodified",),
+    *,
+    pairs: int = 480_000,
+    sigma_ppm: int = 0,
+) -> Beyond:
+    """Ask for larger galleries, each with the same error of its tails."""
+    error = tuple(
+        TailError(gallery_size=size, gpd_ppm=sigma_ppm, normal_ppm=sigma_ppm) for size in sizes
+    )
+    return Beyond(
+        tails=tuple(PooledTail(column=column, pairs=pairs, error=error) for column in columns),
+        gallery_sizes=sizes,
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from tests.server.tail_studies import a_release, a_study, counted, scores_of
+from tests.server.tail_studies import a_release, a_study, beyond_of, counted, scores_of
 
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Release
 from reidscope_protocols.study import Study
-from reidscope_protocols.tail_tables import ABOVE_PPM, Beyond, OpenSet, PooledTail
+from reidscope_protocols.tail_tables import ABOVE_PPM, OpenSet
 from reidscope_protocols.vocabulary import Attacker
 from reidscope_server.asked_tails import (
     PublicTails,
@@ -32,9 +32,7 @@ SCORES = scores_of(
     open_set=(OpenSet(gallery_size=100, fpir_ppm=300_000),),
     above=(100,),
 )
-BEYOND = Beyond(
-    tails=(PooledTail(column="unmodified", pairs=480_000),), gallery_sizes=(20_000, 1_000_000)
-)
+BEYOND = beyond_of((20_000, 1_000_000))
 
 
 def released(study: Study, people: Sequence[tuple[int, int] | None], copies: int) -> Release:
@@ -139,7 +137,9 @@ def test_the_plan_holds_every_opt_in_width() -> None:
 
 
 HELD = PublicTails(
-    sigma_edges={30: 9000, 100: 4000, 1000: 6000}, pairs={"unmodified/calibrated": 480_000}
+    sigma_edges={30: 9000, 100: 4000, 1000: 6000},
+    pairs={"unmodified/calibrated": 480_000},
+    spread={"unmodified/calibrated": {"gpd": {10**4: 10, 10**6: 30}, "normal": {10**5: 7}}},
 )
 
 
@@ -149,6 +149,24 @@ def test_an_edge_takes_the_larger_of_the_errors_around_it() -> None:
     assert asked is not None
     said = [(one.faces, one.sigma_ppm) for one in asked.edge_error]
     assert said == [(30, 9000), (50, 9000), (200, 6000), (2000, 6000)]
+
+
+def test_a_tail_takes_the_larger_of_the_errors_around_a_size() -> None:
+    answers = TailAnswers(beyond_columns=("unmodified",), beyond_sizes=(10**4, 10**5, 10**7))
+    asked = beyond_asked(answers, HELD, (Attacker.CALIBRATED,))
+    assert asked is not None
+    said = [(one.gpd_ppm, one.normal_ppm) for one in asked.tails[0].error]
+    assert said == [(10, 7), (30, 7), (30, 7)]
+
+
+def test_the_error_of_a_tail_widens_its_intervals() -> None:
+    widths = []
+    for sigma in (0, 60_000):
+        study = a_study("4", beyond=beyond_of((1_000_000,), sigma_ppm=sigma))
+        cells = len(study.tables[-1].cells)
+        row = extrapolated(study, [a_release("a", study, **{FAR: (500,) * cells})])[0]
+        widths.append(row.high - row.low)
+    assert widths[1] > widths[0] + 0.1
 
 
 def test_a_calibration_of_before_refuses_the_opt_in_tables_with_a_reason() -> None:

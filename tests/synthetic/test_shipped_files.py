@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reidscope_protocols.errors import MalformedError
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, Mate
+from reidscope_server.asked_tails import TailAnswers
 from reidscope_server.draft import Answers, ConstantsFolder, draft, read_constants
 from reidscope_site.face.constants import ConstantFiles, load_constants
 from reidscope_site.face.evaluate import classify, read_faces
@@ -85,6 +87,29 @@ def test_a_reference_holds_what_a_study_of_it_asks_for(folder: Path) -> None:
     assert max(said["figures"]["strangers_found"].values()) <= 3 * chance
 
 
+def test_the_reference_of_photos_carries_the_opt_in_tables() -> None:
+    read = read_constants(REFERENCE)
+    asked = TailAnswers(
+        score_columns=("unmodified", "facemask/repairing"),
+        fmr_ppm=(10_000, 100_000),
+        open_set=((100, 300_000),),
+        above=(100,),
+        beyond_columns=("unmodified", "facemask/repairing"),
+        beyond_sizes=(10_000, 1_000_000),
+    )
+    study = _draft(read, ("facemask",), asked)
+    constants = load_constants(study.experiment, _files(REFERENCE))
+    assert study.experiment.beyond is not None
+    for tail in study.experiment.beyond.tails:
+        held = constants.readings[tail.column].tail
+        assert held is not None
+        assert (held.pairs, held.people) == (tail.pairs, 48)
+    another = study.experiment.beyond.tails[0].model_copy(update={"pairs": 1})
+    bent = study.experiment.beyond.model_copy(update={"tails": (another,)})
+    with pytest.raises(MalformedError, match="no tail, or another one"):
+        load_constants(study.experiment.model_copy(update={"beyond": bent}), _files(REFERENCE))
+
+
 def test_every_mate_and_direction_has_a_reference_that_ships() -> None:
     asked = {(read.mate, read.direction) for read in map(read_constants, REFERENCES)}
     assert asked == set(product(Mate, Direction))
@@ -110,7 +135,7 @@ def test_a_synthetic_patient_goes_from_dicom_files_to_a_cell(tmp_path: Path, fol
     assert reading.passed == {"facemask": True}
 
 
-def _draft(read: ConstantsFolder, arms: tuple[str, ...]) -> Study:
+def _draft(read: ConstantsFolder, arms: tuple[str, ...], tails: TailAnswers | None = None) -> Study:
     repaired = [f"{arm}/repairing" in read.readings for arm in arms]
     both = (Attacker.CALIBRATED, Attacker.REPAIRING)
     return draft(
@@ -128,6 +153,7 @@ def _draft(read: ConstantsFolder, arms: tuple[str, ...]) -> Study:
             minimum_sites=1,
             days=1,
             attackers=both if all(repaired) else both[:1],
+            tails=tails or TailAnswers(),
         ),
         read,
     )

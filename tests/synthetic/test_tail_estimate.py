@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from reidscope_site.face.tails import gpd_share, normal_share, z_score
 from reidscope_site.reference.figures import ladder
-from reidscope_site.reference.tail import FEWEST_PAIRS, gpd_by_moments, pooled_tail, tail_of
+from reidscope_site.reference.tail import (
+    FEWEST_PAIRS,
+    FEWEST_PEOPLE,
+    gpd_by_moments,
+    pooled_tail,
+    tail_of,
+)
 
 
 def pareto(shape: float, scale: float, number: int) -> NDArray[np.float64]:
@@ -53,13 +59,13 @@ def test_heavy_scores_leave_a_heavy_tail_where_a_normal_one_is_wrong() -> None:
 
 def test_a_tail_needs_a_hundred_thousand_public_pairs() -> None:
     draw = np.random.default_rng(0)
-    gallery = draw.integers(-60, 61, (10_000, 16)).astype(np.int8)
-    probes = draw.integers(-60, 61, (10, 16)).astype(np.int8)
-    assert len(probes) * len(gallery) == FEWEST_PAIRS
-    tail = pooled_tail(probes, gallery)
+    gallery = draw.integers(-60, 61, (FEWEST_PAIRS // FEWEST_PEOPLE, 16)).astype(np.int8)
+    probes, mates = draw.integers(-60, 61, (2, FEWEST_PEOPLE, 16)).astype(np.int8)
+    tail = pooled_tail(probes, mates, gallery)
     assert tail is not None
     assert tail.pairs == FEWEST_PAIRS
-    assert pooled_tail(probes[:9], gallery) is None
+    assert pooled_tail(probes[1:], mates[1:], np.tile(gallery, (2, 1))) is None
+    assert pooled_tail(probes, mates, gallery[1:]) is None
     # the reference's standard deviations are those that a site will use
     own = [z_score(probe[None], gallery[:1], gallery) for probe in probes]
     scores = probes.astype(float) @ gallery.astype(float).T
@@ -68,7 +74,7 @@ def test_a_tail_needs_a_hundred_thousand_public_pairs() -> None:
 
 
 def test_scores_that_are_all_alike_have_no_tail() -> None:
-    assert pooled_tail(np.ones((20, 8), np.int8), np.ones((10_000, 8), np.int8)) is None
+    assert pooled_tail(*np.ones((2, 20, 8), np.int8), np.ones((10_000, 8), np.int8)) is None
 
 
 @pytest.mark.parametrize("size", [20, 30, 190, 10_000, 1_000_000])

@@ -44,7 +44,7 @@ from reidscope_server.report.readings import (
     unmodified,
 )
 from reidscope_server.report.tail_plots import MOST_ROWS
-from reidscope_server.report.tail_words import MODELS, beyond, thresholds
+from reidscope_server.report.tail_words import MODELS, beyond, gates_said, thresholds
 from reidscope_server.report.words import facts, found_means, plain
 
 PAGE_FILE = "index.html"
@@ -136,6 +136,7 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
         by_chance=lambda size: chance(report, size),
         best=min(every[1:], key=lambda arm: arm.worst.rate, default=None),
         damage=_by_arm(report),
+        gates_said=lambda name: gates_said(report, name),
         thresholds=thresholds(report),
         most_rows=MOST_ROWS,
         beyond=beyond(report),

@@ -25,7 +25,14 @@ from reidscope_server.report.drawing import (
     rows,
 )
 from reidscope_server.report.readings import attackers, measured
-from reidscope_server.report.tail_words import MODELS, Beyond, Threshold, beyond, thresholds
+from reidscope_server.report.tail_words import (
+    MODELS,
+    Beyond,
+    Threshold,
+    beyond,
+    gates_said,
+    thresholds,
+)
 
 MOST_ROWS = 60
 _ACROSS = 3
@@ -59,7 +66,7 @@ def threshold_plot(report: Report) -> Sketch:
             axes.text(1.04, place, said, transform=axes.get_yaxis_transform(), va="center")
         in_percent(axes)
         names = [fitted(_named(one, several=several), _LABELS - 0.2, points=8.5) for one in shown]
-        rows(axes, names)
+        rows(axes, names, [gates_said(report, one.arm).strip(" ()") for one in shown])
         axes.set_xlabel("people")
         axes.set_title("A threshold for each probe", pad=10)
 
@@ -83,7 +90,8 @@ def beyond_plot(report: Report) -> Sketch:
             mine = [one for one in far if (one.first.arm, one.first.attacker) == column]
             axes = at(figure, left, top, _WIDE, _TALL)
             _panel(axes, report, column, mine)
-            axes.set_title(fitted(", ".join(column), _WIDE), pad=8)
+            failed = gates_said(report, column[0]).strip(" ()")
+            axes.set_title(fitted(", ".join(column), _WIDE) + (f"\n{failed}" if failed else ""))
         _key(figure)
 
     return Sketch(name="beyond", height_inches=0.45 + bands * (_TALL + 1.0), draw=draw)

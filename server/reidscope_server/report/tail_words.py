@@ -97,16 +97,24 @@ def thresholds(report: Report) -> tuple[Threshold, ...]:
     )
 
 
+def gates_said(report: Report, arm: str) -> str:
+    """Say how often a defacer's gates failed, beside its name; nothing for unmodified scans."""
+    failed = next((row for row in report.failed_gates if row.arm == arm), None)
+    return f" (gates failed for {failed.rate:.0%})" if failed else ""
+
+
 def tail_headlines(report: Report) -> tuple[str, ...]:
     """One line a rate of the opt-in tables, for a terminal."""
     return (
         *(
             f"{one.arm} ({one.attacker}): {one.question}: {_percent(one.row)}"
+            f"{gates_said(report, one.arm)}"
             for one in thresholds(report)
         ),
         *(
             f"{row.arm} ({row.attacker}): {row.basis} to {row.gallery_size:,} faces, "
             f"{MODELS[row.tail or 'gpd']}: {_percent(row)}; without a model 0% to {one.bound:.0%}"
+            f"{gates_said(report, row.arm)}"
             for one in beyond(report)
             for row in one.rows
         ),
@@ -182,7 +190,7 @@ def tail_methods(asked: FaceExperiment) -> list[str]:
             f"probe's own public scores by two tails of at least {pairs:,} pooled public pairs, "
             "generalised Pareto (probability-weighted moments above the 99th percentile) and "
             "normal; beyond a twentieth of those pairs they are called model-based. Their "
-            "intervals hold people, noise and gallery, not the choice of a model."
+            "intervals hold people, noise, gallery and public probes, not the choice of a model."
         )
     return said
 

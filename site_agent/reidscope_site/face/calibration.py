@@ -70,6 +70,9 @@ class Tail(_File):
         Of the pairs above it.
     shape, scale : float
         Of the generalised Pareto distribution of z - threshold above it.
+    spread : mapping
+        Model (`gpd`, `normal`), then gallery size, to the standard deviation that the choice of
+        public probes adds to a rate there.
     """
 
     people: Annotated[int, Field(ge=1)]
@@ -78,6 +81,7 @@ class Tail(_File):
     share: Annotated[float, Field(gt=0, le=0.5)]
     shape: Annotated[float, Field(ge=-1, le=1)]
     scale: Annotated[float, Field(gt=0, le=100)]
+    spread: dict[str, dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], Share]] = {}
 
 
 class Calibration(_File):

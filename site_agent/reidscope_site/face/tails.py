@@ -57,7 +57,7 @@ def tail_cells(
     Privacy
     -------
     A function of one person and public constants, for whatever the data are (docs/privacy.md,
-    "One person, one cell").
+    "Opt-in tables of scores").
     """
     asked = constants.experiment
     seen = next(

@@ -119,7 +119,7 @@ class Measured:
             return {}
         found = {
             reading_name(arm, attacker): pooled_tail(
-                self._pairs(arm, attacker)[0],
+                *self._pairs(arm, attacker),
                 self.galleries[gallery_name(arm, attacker, self.plan.direction)],
             )
             for arm, attacker in self.plan.readings

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.tail_studies import scores_of
+from tests.server.tail_studies import beyond_of, scores_of
 
 from reidscope_protocols.errors import MalformedError
 from reidscope_protocols.report import Report
-from reidscope_protocols.tail_tables import Beyond, OpenSet, PooledTail
+from reidscope_protocols.tail_tables import OpenSet
 from reidscope_protocols.vocabulary import Attacker
 from reidscope_server.publish import headlines
 from reidscope_server.report.page import page
@@ -33,13 +33,7 @@ ASKED = {
         open_set=(OpenSet(gallery_size=100, fpir_ppm=300_000),),
         above=(100,),
     ),
-    "beyond": Beyond(
-        tails=(
-            PooledTail(column="unmodified", pairs=480_000),
-            PooledTail(column="quickshear", pairs=400_000),
-        ),
-        gallery_sizes=(10_000, 1_000_000),
-    ),
+    "beyond": beyond_of((10_000, 1_000_000), ("unmodified", "quickshear"), sigma_ppm=9000),
 }
 SHEETS = ("tar", "open_set", "above", "identification")
 
@@ -107,6 +101,8 @@ def test_the_page_tells_measured_and_modelled_apart(tailed: Report) -> None:
     assert "found in larger galleries, by two models" in text
     before = text[: text.index("Beyond the reference")]
     assert "1,000,000" not in before
+    assert "blur (gates failed for" in text
+    assert "quickshear (gates failed for" in far
 
 
 def test_methods_and_results_hold_every_row(written: Path, tailed: Report) -> None:
@@ -124,6 +120,8 @@ def test_a_terminal_hears_the_basis_of_each_rate(tailed: Report) -> None:
         (*tailed.tar, *tailed.open_set, *tailed.above)
     )
     assert sum("model-based to 1,000,000" in line for line in lines) == 4
+    for line in lines[len(unmodified(tailed)) :]:
+        assert line.startswith("unmodified") != ("gates failed for" in line)
 
 
 @pytest.mark.parametrize("field", ["tar", "open_set", "above", "identification"])
