@@ -253,7 +253,7 @@ def test_missing_slices_are_missed_in_a_stack_of_two_thicknesses_too(tmp_path: P
 
 def test_a_pet_is_left_out_with_its_reason(tmp_path: Path) -> None:
     paths = classic(tmp_path / "a", [11.0 * n for n in range(12)], modality="PT")
-    with pytest.raises(GeometryError, match="pet-shows-no-face"):
+    with pytest.raises(GeometryError, match="pet-not-offered"):
         read_volume(paths)
 
 

@@ -33,8 +33,8 @@ HEAD_PARTS = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "SKULL", "WHOLEHEAD
 MODALITIES = frozenset({"CT", "MR"})
 
 _PET = "PT"
-"""Uptake, not anatomy: whether a PET outlines a face hangs on tracer and correction, and no header
-tells it."""
+"""Not offered: no real PET was at hand to see whether skin is found in it (docs/face-experiment.md,
+"What may be a scan")."""
 
 GREY = "MONOCHROME2"
 """The only reading of samples that is offered: brighter is more."""
@@ -69,7 +69,7 @@ class SeriesProblem(StrEnum):
     TRUNCATED = "truncated"
     MANY_VOLUMES = "many-volumes"
     UNEVEN_SLICES = "uneven-slices"
-    PET = "pet-shows-no-face"
+    PET = "pet-not-offered"
     LOCALIZER = "localizer"
     DERIVED = "derived"
     SECONDARY_CAPTURE = "secondary-capture"

@@ -207,7 +207,7 @@ def _arm(look: _Look, arm: Arm, looker: Looker, flags: list[Flag]) -> ArmView:
 
 def _measured(found: gates.Gates) -> str:
     """Say what the gates saw, whether they held or not."""
-    if found.intent is Intent.REMOVED:
+    if found.intent in {Intent.REMOVED, Intent.KEPT}:
         skin = f"{found.skin_left:.0%} of the skin left"
     else:
         skin = f"{found.rewritten:.0%} of the skin written anew"
