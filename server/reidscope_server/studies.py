@@ -257,9 +257,33 @@ class Studies:
     def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
         """Return where every site of a study is."""
         closed = datetime.now(UTC) > study.statement.closes_at
+        words = {site: heard for site, *heard in self._of_sites("word, heard_at", "standing", study)}
+        released = {site for (site,) in self._of_sites("", "release", study)}
+        # In order of their time: the last one holds.
+        said = self._of_sites("verdict", "decision", study, "ORDER BY issued_at")
+        verdicts = {site: verdict for site, verdict in said}  # noqa: C416  # mypy: rows of two
+        nothing = ("not heard", "")
         return tuple(
-            self._standing(study.sha256, site, closed=closed) for site in study.statement.audience
+            SiteStanding(
+                site=site,
+                decision=verdicts.get(site) or "none yet",
+                word=words.get(site, nothing)[0],
+                released=site in released,
+                heard_at=words.get(site, nothing)[1],
+                closed=closed,
+            )
+            for site in study.statement.audience
         )
+
+    def _of_sites(
+        self, columns: str, table: str, study: Opened[Study], order: str = ""
+    ) -> list[tuple[str, ...]]:
+        """Read a table for all sites at once: 500 sites are asked about every second."""
+        named = f"site, {columns}" if columns else "site"
+        return self._connection.execute(
+            f"SELECT {named} FROM {table} WHERE study_sha256 = ? {order}",  # noqa: S608  # constant words
+            (study.sha256,),
+        ).fetchall()
 
     def release_of(self, study_sha256: str, site: str) -> bytes | None:
         """Return a stored release's bytes."""
@@ -284,20 +308,6 @@ class Studies:
             "SELECT envelope FROM receipt WHERE site = ? ORDER BY counter", (site,)
         )
         return tuple(envelope for (envelope,) in rows.fetchall())
-
-    def _standing(self, study_sha256: str, site: str, *, closed: bool) -> SiteStanding:
-        word = self._connection.execute(
-            "SELECT word, heard_at FROM standing WHERE study_sha256 = ? AND site = ?",
-            (study_sha256, site),
-        ).fetchone()
-        return SiteStanding(
-            site=site,
-            decision=self._verdict(study_sha256, site) or "none yet",
-            word=word[0] if word else "not heard",
-            released=self.release_of(study_sha256, site) is not None,
-            heard_at=word[1] if word else "",
-            closed=closed,
-        )
 
     def _verdict(self, study_sha256: str, site: str) -> str | None:
         row = self._connection.execute(
