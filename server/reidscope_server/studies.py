@@ -257,11 +257,12 @@ class Studies:
     def standings(self, study: Opened[Study]) -> tuple[SiteStanding, ...]:
         """Return where every site of a study is."""
         closed = datetime.now(UTC) > study.statement.closes_at
-        words = {site: heard for site, *heard in self._of_sites("word, heard_at", "standing", study)}
+        heard = self._of_sites("word, heard_at", "standing", study)
+        words = {site: said for site, *said in heard}
         released = {site for (site,) in self._of_sites("", "release", study)}
         # In order of their time: the last one holds.
-        said = self._of_sites("verdict", "decision", study, "ORDER BY issued_at")
-        verdicts = {site: verdict for site, verdict in said}  # noqa: C416  # mypy: rows of two
+        decided = self._of_sites("verdict", "decision", study, "ORDER BY issued_at")
+        verdicts = {row[0]: row[1] for row in decided}
         nothing = ("not heard", "")
         return tuple(
             SiteStanding(
