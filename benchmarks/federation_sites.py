@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from reidscope_site.flower import FleetDoor, answer_rounds
 from reidscope_site.handover import answer_for
 from reidscope_site.serve import exchange
 
+APART_SECONDS = 0.02
 AT_ONCE = 16
 """Exchanges under way at once: hospitals do not all call in the same instant."""
 
@@ -84,27 +86,30 @@ def main() -> None:
     one_identity_a_thread()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    stop, lock, standing = threading.Event(), threading.Lock(), [0, 0]
+    stop, lock, sites = threading.Event(), threading.Lock(), made.sites
+    up: set[str] = set()
+    all_up, cuts = threading.Event(), [0]
 
-    def said(cut: bool) -> None:  # noqa: FBT001  # the shipped client's own callback
+    def said(site: str, cut: bool) -> None:  # noqa: FBT001  # the shipped client's own callback
         with lock:
-            standing[1 if cut else 0] += 1
-            connected = standing[0]
-        if connected == len(made.sites):
-            tell(connected=connected, cut=standing[1])
+            cuts[0] += cut
+            (up.discard if cut else up.add)(site)
+            if len(up) == len(sites) and not all_up.is_set():
+                all_up.set()
+                tell(connected=len(up), cut=cuts[0])
 
-    threads = [
-        threading.Thread(target=live, args=(made, site, stop, said), daemon=True)
-        for site in made.sites
-    ]
-    for thread in threads:
+    for site in sites:
+        thread = threading.Thread(
+            target=live, args=(made, site, stop, partial(said, site)), daemon=True
+        )
         thread.start()
+        time.sleep(APART_SECONDS)
     for line in sys.stdin:
         if line.strip() == "exchange":
             started = time.monotonic()
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(lambda site: exchange_once(made, site), made.sites))
-            tell(exchanged=time.monotonic() - started, cut=standing[1])
+            tell(exchanged=time.monotonic() - started, cut=cuts[0])
     stop.set()
 
 

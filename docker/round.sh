@@ -145,6 +145,9 @@ done
   ! python3 -c "import torch" 2> /dev/null && ! python3 -c "import reidscope_deid" 2> /dev/null') \
   || fail "the coordinator's image can read images"
 echo "coordinator: no pydicom, no torch, no de-identifier"
+(on alpha python3 -c 'from reidscope_site.isolation import check_network_closes as look; look()') \
+  || fail "alpha: the kernel would not close the evaluator's network"
+echo "alpha: the kernel closes the network of whatever evaluates people"
 # shellcheck disable=SC2016  # a template of buildah, not of the shell
 mapfile -t exposed < <("${buildah[@]}" inspect --type image \
   --format '{{range $port, $_ := .OCIv1.Config.ExposedPorts}}{{println $port}}{{end}}' \

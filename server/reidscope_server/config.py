@@ -3,7 +3,6 @@
 HOME/server.toml       name, host and the three ports
 HOME/keys/             ca.pem ca.crt tls.pem tls.crt study.pem coordinator.pem
 HOME/state.sqlite      sites, tokens, studies, decisions, releases, receipts: the truth
-HOME/flower.sqlite     Flower's own state: disposable
 HOME/constants/        public files of studies, named by their sha256
 """
 
@@ -80,11 +79,6 @@ class ServerHome:
     def database(self) -> Path:
         """`state.sqlite`."""
         return self.root / "state.sqlite"
-
-    @property
-    def flower_database(self) -> Path:
-        """`flower.sqlite`."""
-        return self.root / "flower.sqlite"
 
     @property
     def constants(self) -> Path:

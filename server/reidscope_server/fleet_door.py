@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
@@ -25,6 +25,7 @@ _PATHS = frozenset(
         "confirm-message-received",
     )
 )
+PULL = "/v1/fleet/pull-messages"
 _LARGEST_BODY = RELEASE_FRAME + (64 << 10)  # bytes
 
 
@@ -63,6 +64,39 @@ def outer_door(app: Any, site_of: Callable[[str], object | None]) -> Callable[..
         else:
             scope["reidscope_site"] = site
             await app(scope, receive, send)
+
+    return door
+
+
+def answered_at_once(
+    app: Any, path: str, answer: Callable[[Mapping[str, Any], bytes], Response | None]
+) -> Callable[..., Any]:
+    """Answer requests to `path` where `answer` can; the others go on to `app`, body and all.
+
+    Behind it stand several layers, each of which costs as much as this whole door; hundreds of
+    sites ask again and again whether there is something for them, and mostly there is not.
+    """
+
+    async def door(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != path:
+            await app(scope, receive, send)
+            return
+        body, more = b"", True
+        while more:
+            part = await receive()
+            if part["type"] != "http.request":
+                return  # the site has gone
+            body, more = body + part.get("body", b""), part.get("more_body", False)
+        answered = answer(scope, body)
+        if answered is not None:
+            await answered(scope, receive, send)
+            return
+        held = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Any:
+            return held.pop() if held else await receive()
+
+        await app(scope, again, send)
 
     return door
 

@@ -339,10 +339,37 @@ class Studies:
         """Return where every site of a study is."""
         closed = datetime.now(UTC) > study.statement.closes_at
         summed = self.sums.sites(study) if study.statement.noise is not None else {}
+        heard = self._of_sites("word, heard_at", "standing", study)
+        words = {site: said for site, *said in heard}
+        released = {site for (site,) in self._of_sites("", "release", study)}
+        # In order of their time: the last one holds.
+        decided = self._of_sites("verdict", "decision", study, "ORDER BY issued_at")
+        verdicts = {row[0]: row[1] for row in decided}
+        nothing = ("not heard", "")
         return tuple(
-            self._standing(study.sha256, site, closed=closed, summed=summed.get(site))
+            SiteStanding(
+                site=site,
+                decision=verdicts.get(site) or "none yet",
+                word=words.get(site, nothing)[0],
+                released=site in released
+                if site not in summed
+                else summed[site].phase is Phase.DONE and summed[site].listed,
+                heard_at=words.get(site, nothing)[1],
+                closed=closed,
+                summed=summed.get(site),
+            )
             for site in study.statement.audience
         )
+
+    def _of_sites(
+        self, columns: str, table: str, study: Opened[Study], order: str = ""
+    ) -> list[tuple[str, ...]]:
+        """Read a table for all sites at once: 500 sites are asked about every second."""
+        named = f"site, {columns}" if columns else "site"
+        return self._connection.execute(
+            f"SELECT {named} FROM {table} WHERE study_sha256 = ? {order}",  # noqa: S608  # constant words
+            (study.sha256,),
+        ).fetchall()
 
     def release_of(self, study_sha256: str, site: str) -> bytes | None:
         """Return a stored release's bytes."""
@@ -367,25 +394,6 @@ class Studies:
             "SELECT envelope FROM receipt WHERE site = ? ORDER BY counter", (site,)
         )
         return tuple(envelope for (envelope,) in rows.fetchall())
-
-    def _standing(
-        self, study_sha256: str, site: str, *, closed: bool, summed: SumSite | None
-    ) -> SiteStanding:
-        word = self._connection.execute(
-            "SELECT word, heard_at FROM standing WHERE study_sha256 = ? AND site = ?",
-            (study_sha256, site),
-        ).fetchone()
-        return SiteStanding(
-            site=site,
-            decision=self._verdict(study_sha256, site) or "none yet",
-            word=word[0] if word else "not heard",
-            released=summed.phase is Phase.DONE and summed.listed
-            if summed is not None
-            else self.release_of(study_sha256, site) is not None,
-            heard_at=word[1] if word else "",
-            closed=closed,
-            summed=summed,
-        )
 
     def _verdict(self, study_sha256: str, site: str) -> str | None:
         row = self._connection.execute(

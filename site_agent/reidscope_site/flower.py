@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import ssl
 import threading
 import time
@@ -121,7 +122,8 @@ def answer_rounds(
         except Exception:  # noqa: BLE001  # whatever a message of Flower's made fail, the next one is answered
             # Refused, cut or restarted: the coordinator asks again, the answer is stored.
             trouble(True)
-            stop.wait(_RETRY_SECONDS)
+            # Never quite together: a coordinator that comes back meets all of its sites.
+            stop.wait(_RETRY_SECONDS * random.uniform(1, 2))  # noqa: S311  # no secret
 
 
 def _client(door: FleetDoor) -> FleetHttpClient:
