@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from reidscope_site.logs import Log, LogEvent
 from reidscope_site.measuring import measure
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
+from reidscope_site.rotation import alone
 from reidscope_site.socket_roles import door, serve_people
 from reidscope_site.upkeep import agree, keep_up
 from reidscope_site.verbs import carry_out
@@ -111,6 +112,9 @@ class Loop:
     def _serve(self, desk: Desk, handler: Callable[[Agent], Handler]) -> None:
         agent = Agent(self.home)
         empty(self.home.work)
+        # Where another command is changing keys, it finishes them itself.
+        with suppress(NotReadyError), alone(self.home):
+            pass
         try:
             agent.settle()
         except LedgerError as error:
