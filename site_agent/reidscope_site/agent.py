@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reidscope_deid.keys import SiteKey, load_key
+from reidscope_protocols.database import fold_log
 from reidscope_protocols.envelope import Opened, open_envelope
 from reidscope_protocols.errors import MalformedError, PolicyRefusalError, WrongAudienceError
 from reidscope_protocols.keys import StatementKey
@@ -257,6 +258,8 @@ class Agent:
             stored = self.ledger.stored(study.sha256)
             if stored is not None:
                 self.outbox.add("release", study.sha256, stored)
+        # An agent that was killed may have left erased pages in the log.
+        fold_log(self.connection)
 
     def wipe(self, word: str, role: str, caller: Caller | None = None) -> str:
         """Destroy a study's key: what was evaluated is gone, and is never evaluated again.

@@ -43,6 +43,7 @@ from reidscope_site.measuring import measure
 from reidscope_site.pace import Pace
 from reidscope_site.progress import in_tenths
 from reidscope_site.roles import Caller
+from reidscope_site.rotation import alone
 from reidscope_site.socket_roles import door, serve_people
 from reidscope_site.taking_part import queue_again, settle_sums, take_round
 from reidscope_site.upkeep import agree, keep_up
@@ -119,6 +120,9 @@ class Loop:
     def _serve(self, desk: Desk, handler: Callable[[Agent], Handler]) -> None:
         agent = Agent(self.home)
         empty(self.home.work)
+        # Where another command is changing keys, it finishes them itself.
+        with suppress(NotReadyError), alone(self.home):
+            pass
         try:
             agent.settle()
             queue_again(agent)

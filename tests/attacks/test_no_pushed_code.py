@@ -21,6 +21,7 @@ from tests.attacks.parties import World
 
 from reidscope_protocols.study import Study
 from reidscope_server.flower import TlsFiles
+from reidscope_server.service import control_server
 from reidscope_server.up import fleet_sites
 from reidscope_site.flower import FleetDoor, _client
 
@@ -105,6 +106,9 @@ def watched(
     )
     for name, bundle in bundles(tmp_path / "marker").items():
         held.fleet.offer(name, bundle)
+    # Versions are agreed at the control port before the agent comes to the fleet port.
+    control = control_server(home)
+    control.start()
     with held.fleet.door("127.0.0.1", home.config().fleet_port, tls):
         deadline = time.monotonic() + 120
         while not held.fleet.node_online():
@@ -114,6 +118,7 @@ def watched(
         yield held
         held.process.terminate()
         held.process.wait(30)
+    control.stop(0).wait()
     world.south.agent.close()
 
 

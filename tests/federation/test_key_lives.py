@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from reidscope_protocols import versions
 from reidscope_protocols.envelope import Opened, peek_type
 from reidscope_protocols.errors import (
+    DeclinedCallError,
     NotReadyError,
     ReidscopeError,
     UnreachableError,
@@ -192,6 +193,19 @@ def test_another_sites_grant_is_not_installed(
     with pytest.raises(ReidscopeError):
         site_command("keys", "rotate", "--install", grant, "--home", agent.home.root)
     assert agent.statement_key.public == before
+
+
+@pytest.mark.usefixtures("port")
+def test_a_site_changes_nobody_elses_keys_over_its_own_line(
+    operator: Operator, agent: Agent, tmp_path: Path
+) -> None:
+    south = Agent(SiteParty.made(tmp_path / "south", operator, "south"))
+    change = rotation.prepare(south.home, south.pinned)
+    with line(agent) as channel, pytest.raises(DeclinedCallError):
+        channel.rotate(change)
+    with Coordinator.opened(operator.home) as coordinator:
+        assert [site.former_keys for site in coordinator.sites.every()] == [(), ()]
+    south.close()
 
 
 @pytest.mark.usefixtures("port")

@@ -199,3 +199,15 @@ def test_a_request_for_a_root_that_ended_is_refused(
         coordinator.sites.enrol(
             site.request(invitation, csr=csr_of(site.transport, "west")), invitation.token
         )
+
+
+def test_sites_without_a_network_get_the_changes_as_files_that_sort_before_the_study(
+    server_home: ServerHome, coordinator: Coordinator, open_study: Callable[..., Opened[Study]]
+) -> None:
+    rotate_own(server_home, KeyRole.STUDY)
+    rotate_root(server_home)
+    study = open_study()
+    files = coordinator.portable(study.sha256)
+    names = sorted(files)
+    assert names[:2] == ["0-change-1.dsse.json", "0-change-2.dsse.json"]
+    assert [files[name] for name in names[:2]] == list(changes(server_home))
