@@ -87,4 +87,5 @@ def test_the_tables_that_the_page_explains_are_those_that_a_study_can_ask_for() 
     names = [name for name in names if isinstance(name, str)]
     names = [name for name in names if isinstance(name, str)]
     names = [name for name in names if isinstance(name, str)]
+    names = [name for name in names if isinstance(name, str)]
     assert [name for name in names if f"`{name}" not in text] == []
