@@ -99,7 +99,7 @@ def plan_command(
     choice = mechanisms(study, delta=delta)
     beyond = too_wide(planned, widest_points=widest)
     if as_json:
-        show_json({**_as_json(study, sizes, planned, choice, widest), "groups": by_group})
+        show_json(_as_json(study, sizes, planned, choice, widest=widest, by_group=by_group))
     else:
         _show(study, sizes, planned, choice)
         _show_groups(by_group)
@@ -266,7 +266,9 @@ def _as_json(
     sizes: tuple[int, ...],
     planned: tuple[PlannedWidth, ...],
     choice: MechanismChoice,
+    *,
     widest: float,
+    by_group: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
         "study": study.study_id,
@@ -286,7 +288,8 @@ def _as_json(
                 "distributed_pays": row.distributed_pays,
             }
             for row in planned
-        ],
+        ]
+        + by_group,
         "mechanism": {
             "narrower": choice.narrower,
             "epsilon": choice.epsilon_nano / NANO,

@@ -262,15 +262,6 @@ def _questions(study: Study, people: int, expected: Expected) -> Iterator[_Quest
             weighed=_weighed(signs, mean=after - before, people=people, gallery_sd=sd),
             discordant=before * (1 - after) + after * (1 - before),
         )
-    for table in study.tables[1:]:
-        for kind, arm, row in _warnings(study, table):
-            share = expected.beside.get((kind, arm), expected.other)
-            yield _Question(
-                table=table.table,
-                kind=kind,
-                arm=arm,
-                weighed=_weighed(row, mean=share, people=people),
-            )
     for tail in tail_questions(study):
         yield _Question(
             table=tail.table,
@@ -281,6 +272,15 @@ def _questions(study: Study, people: int, expected: Expected) -> Iterator[_Quest
                 tail.row, mean=expected.other, people=people, gallery_sd=tail.gallery_sd
             ),
         )
+    for table in study.tables[1:]:
+        for kind, arm, row in _warnings(study, table):
+            share = expected.beside.get((kind, arm), expected.other)
+            yield _Question(
+                table=table.table,
+                kind=kind,
+                arm=arm,
+                weighed=_weighed(row, mean=share, people=people),
+            )
 
 
 def _warnings(

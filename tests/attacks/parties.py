@@ -55,6 +55,7 @@ from reidscope_site.measuring import measure
 from reidscope_site.outcomes import Outcome, Outcomes
 from reidscope_site.serve import exchange
 from reidscope_site.snapshot import Person, Scan
+from reidscope_site.study_key import is_destroyed
 
 ROLE = "data protection officer"
 PEOPLE = 5
@@ -297,6 +298,8 @@ class SiteParty:
     def evaluate(self, study: Opened[Study]) -> None:
         """Seal everybody's outcome, as a worker would have found it."""
         outcomes = Outcomes(self.agent.connection, self.agent.site_key, study.sha256)
+        if is_destroyed(self.agent.connection, study.sha256):
+            return
         known = outcomes.known()
         for number, person in enumerate(self.agent.snapshot.people()):
             if person.pseudonym not in known:

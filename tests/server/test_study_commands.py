@@ -303,7 +303,7 @@ def test_a_plan_shows_each_groups_widths_and_refuses_only_for_everybodys(
 ) -> None:
     draft = drafted(groups=Groups(by=GroupedBy.SEX, values=("F", "M")))
     plan = ("plan", draft, "--people", "150,150", "--group-shares", "90%,2%")
-    rows = json.loads(run(*plan, "--json").stdout)
+    rows = json.loads(run(*plan, "--json").stdout)["intervals"]
     widths = {row.get("group"): row["half_width_points"] for row in rows if row["kind"] == "rate"}
     assert set(widths) == {None, "sex=F", "sex=M", "sex=other"}
     assert widths[None] < 15 < widths["sex=M"]

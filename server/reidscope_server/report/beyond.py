@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reidscope_protocols.report import Identification, Influence, Report
 from reidscope_protocols.report_rows import CatchmentRate, NamedRisk, OverSites, Robust
 from reidscope_server.report.drawing import percent
-from reidscope_server.report.readings import estimable
+from reidscope_server.report.readings import estimable, measured
 
 ROWS_SHOWN = 60
 """Of places; all are in catchment.csv."""
@@ -63,7 +63,7 @@ def poolings(report: Report) -> list[Pooling]:
                 default=None,
             ),
         )
-        for row in report.identification
+        for row in measured(report)
     ]
 
 
