@@ -187,9 +187,13 @@ class Sites:
         ).fetchone()
         return row[0] if row else None
 
-    def ring(self) -> KeyRing:
-        """Return the statement keys of all sites that are not revoked."""
-        return KeyRing.of(site.key_record() for site in self.every() if not site.revoked)
+    def ring(self, of: str | None = None) -> KeyRing:
+        """Return the statement keys of all sites that are not revoked, or of one of them."""
+        return KeyRing.of(
+            site.key_record()
+            for site in self.every()
+            if not site.revoked and of in (None, site.name)
+        )
 
     def _use_token(self, token: str, site: str) -> None:
         refused = TokenRefusedError(

@@ -180,7 +180,7 @@ class Studies:
     def take_decision(self, envelope: bytes, site: str) -> None:
         """Admit a site's decision; bytes that were admitted before change nothing."""
         decision = open_envelope(
-            envelope, Decision, self._sites.ring(), role=KeyRole.SITE, site=site
+            envelope, Decision, self._sites.ring(site), role=KeyRole.SITE, site=site
         )
         study = self.find(decision.statement.study_sha256)
         said = decision.statement
@@ -219,7 +219,9 @@ class Studies:
 
     def take_release(self, envelope: bytes, site: str) -> None:
         """Admit a site's release, store it, and write a receipt for its ledger head."""
-        release = open_envelope(envelope, Release, self._sites.ring(), role=KeyRole.SITE, site=site)
+        release = open_envelope(
+            envelope, Release, self._sites.ring(site), role=KeyRole.SITE, site=site
+        )
         study = self.find(release.statement.study_sha256)
         stored = self.release_of(study.sha256, site)
         policies = (
