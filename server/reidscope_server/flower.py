@@ -76,6 +76,7 @@ from reidscope_server.fleet_door import (
 logging.getLogger("flwr").setLevel(logging.CRITICAL)
 
 _QUERY = "query.release"
+_KEPT_SECONDS = 75
 _NODE_LEASE_SECONDS = 30
 _BEAT_SECONDS = 10
 _MESSAGE_SECONDS = 120.0
@@ -147,6 +148,8 @@ class Fleet:
             http=PeerProtocol,
             ws="none",
             lifespan="off",
+            # Longer than an agent waits between two pulls: a line is not cut under its next one.
+            timeout_keep_alive=_KEPT_SECONDS,
             ssl_certfile=tls.certificate,
             ssl_keyfile=tls.key,
             ssl_ca_certs=tls.authority,
