@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reidscope_protocols.wire import RELEASE_FRAME
@@ -99,6 +99,20 @@ def answered_at_once(
         await app(scope, again, send)
 
     return door
+
+
+class AskedBefore:
+    """Asks `allowed` about each request that goes on to `app`; refuses what it does not allow."""
+
+    def __init__(self, app: Any, allowed: Callable[[Mapping[str, Any]], bool]) -> None:
+        self._app, self._allowed = app, allowed
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse with a constant answer, or pass the request on."""
+        if self._allowed(scope):
+            await self._app(scope, receive, send)
+        else:
+            await JSONResponse({"detail": "not this site"}, 403)(scope, receive, send)
 
 
 def run_quietly(server: uvicorn.Server) -> None:

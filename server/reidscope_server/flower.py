@@ -59,12 +59,13 @@ from google.protobuf.message import DecodeError
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from reidscope_protocols.errors import MalformedError, TransportError
 from reidscope_protocols.wire import unpad
 from reidscope_server.fleet_door import (
     PULL,
+    AskedBefore,
     PeerProtocol,
     answered_at_once,
     outer_door,
@@ -75,6 +76,7 @@ from reidscope_server.fleet_door import (
 logging.getLogger("flwr").setLevel(logging.CRITICAL)
 
 _QUERY = "query.release"
+_KEPT_SECONDS = 75
 _NODE_LEASE_SECONDS = 30
 _BEAT_SECONDS = 10
 _MESSAGE_SECONDS = 120.0
@@ -153,6 +155,8 @@ class Fleet:
             http=PeerProtocol,
             ws="none",
             lifespan="off",
+            # Longer than an agent waits between two pulls: a line is not cut under its next one.
+            timeout_keep_alive=_KEPT_SECONDS,
             ssl_certfile=tls.certificate,
             ssl_keyfile=tls.key,
             ssl_ca_certs=tls.authority,
@@ -309,7 +313,7 @@ class Fleet:
                 Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
                 Middleware(ProtobufTranslationMiddleware),
                 Middleware(NodeAuthMiddleware),
-                Middleware(BaseHTTPMiddleware, dispatch=self._one_site),
+                Middleware(AskedBefore, allowed=self._one_site),
             ],
         )
         app.state.linkstate_factory = self._factory
@@ -344,10 +348,10 @@ class Fleet:
                 return site
         return None
 
-    async def _one_site(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
+    def _one_site(self, scope: Mapping[str, Any]) -> bool:
         """Certificate, node id and sender must be one site."""
-        said = getattr(request.state, "protobuf_request", None)
-        site: FleetSite = request.scope["reidscope_site"]
+        said = scope["state"].get("protobuf_request")
+        site: FleetSite = scope["reidscope_site"]
         own = _node_key(site)
         node = self._state.get_node_id_by_public_key(own)
         if node is None:
@@ -366,14 +370,12 @@ class Fleet:
                 sum(1 for _ in iterate_object_tree(tree)) <= _LARGEST_REPLY
                 for tree in said.message_object_trees
             )
-        if not honest:
-            return JSONResponse({"detail": "not this site"}, 403)
-        if isinstance(said, ActivateNodeRequest) and self._state.deactivate_node(node):
+        restarts = honest and isinstance(said, ActivateNodeRequest)
+        if restarts and self._state.deactivate_node(node):
             # Its certificate proves that this is the site: an agent that was killed and started
             # again need not wait until Flower's lease of the one before it has ended.
             self._restarted.add(site.name)
-        response: Response = await call_next(request)
-        return response
+        return honest
 
 
 class _InProcess:

@@ -234,12 +234,12 @@ class Sites:
             self.keys.succeeded(name)
         return name
 
-    def ring(self) -> KeyRing:
-        """Return the statement keys that sites which are not revoked may speak with now."""
+    def ring(self, of: str | None = None) -> KeyRing:
+        """Return the keys that sites which are not revoked may speak with now, or one of them."""
         return KeyRing.of(
             record
             for site in self.every()
-            if not site.revoked
+            if not site.revoked and of in (None, site.name)
             for record in site.key_records()
             if record.ended_at is None
         )

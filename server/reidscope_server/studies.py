@@ -205,7 +205,7 @@ class Studies:
             # Its key may have ended since.
             return
         decision = open_envelope(
-            envelope, Decision, self._sites.ring(), role=KeyRole.SITE, site=site
+            envelope, Decision, self._sites.ring(site), role=KeyRole.SITE, site=site
         )
         study = self.find(decision.statement.study_sha256)
         said = decision.statement
@@ -249,7 +249,9 @@ class Studies:
         ).fetchone():
             # Its key may have ended since.
             return
-        release = open_envelope(envelope, Release, self._sites.ring(), role=KeyRole.SITE, site=site)
+        release = open_envelope(
+            envelope, Release, self._sites.ring(site), role=KeyRole.SITE, site=site
+        )
         study = self.find(release.statement.study_sha256)
         stored = self.release_of(study.sha256, site)
         policies: tuple[ReleasePolicy, ...] = (
