@@ -158,6 +158,10 @@ def is_believed(registration: Registration) -> bool:
 
     Bodies that are no heads reach similarities above .9, most of them squeezed out of shape.
     """
+    pose = registration.to_template[:3, :3]
+    if not np.isfinite(pose).all() or np.linalg.matrix_rank(pose) < len(pose):
+        # Values at the edge of float32 end in no pose at all, which has no size to ask for.
+        return False
     return _as_on_a_head(registration.ncc, _size(registration), registration.stretch)
 
 
