@@ -88,7 +88,8 @@ class PlannedWidth:
     rate : float
         The share, or the difference, that it is planned for.
     half_width_points : float
-        With discrete Laplace noise at every site; percentage points.
+        As the study is released: with discrete Laplace noise at every site, or with one that all
+        sites share where the study says so; percentage points.
     gaussian_points, distributed_points : float
         The same with discrete Gaussian noise at the study's loss and delta, and with one discrete
         Laplace shared by all sites.
@@ -127,11 +128,12 @@ class _Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Noise:
-    """Variance of each pooled count of one table, three ways."""
+    """Variance of each pooled count of one table, three ways, and which way the study goes."""
 
     local: float
     gaussian: float
     distributed: float
+    is_shared: bool
 
 
 def plan(
@@ -164,6 +166,8 @@ def plan(
         colluders as sites.
     """
     expected = expected or Expected()
+    if study.noise is not None:
+        expected = replace(expected, colluders=study.noise.colluders_tolerated)
     _check(study, people_per_site, expected)
     choice = mechanisms(study, delta=delta)
     noise = {
@@ -173,6 +177,7 @@ def plan(
             distributed=distributed_variance(
                 request.epsilon_nano, sites=len(people_per_site), colluders=expected.colluders
             ),
+            is_shared=study.noise is not None,
         )
         for request, by_table in zip(study.tables, choice.tables, strict=True)
     }
@@ -327,7 +332,7 @@ def _planned(question: _Question, noise: _Noise) -> PlannedWidth:
         arm=question.arm,
         gallery_size=question.gallery_size,
         rate=mean,
-        half_width_points=points(noise.local),
+        half_width_points=points(noise.distributed if noise.is_shared else noise.local),
         gaussian_points=points(noise.gaussian),
         distributed_points=points(noise.distributed),
         distributed_pays=noise.local * spread > sampling and noise.distributed < noise.local,

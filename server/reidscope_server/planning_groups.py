@@ -19,6 +19,7 @@ from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_server.estimates import gallery_sd, read_points
 from reidscope_server.intervals import Weighed, difference_interval, share_interval
+from reidscope_server.mechanisms import distributed_variance
 from reidscope_server.pooling import noise_variance
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%|(0?\.\d{1,6}|[01])")
@@ -122,7 +123,12 @@ def _widths(
     cells = study.joint_table.cells
     labels = [cells[place] for place in cells_of(cells, group)]
     smallest = study.experiment.anchors[0]
-    noise = sites * noise_variance(study.joint_table.epsilon_nano)
+    price = study.joint_table.epsilon_nano
+    noise = (
+        sites * noise_variance(price)
+        if study.noise is None
+        else distributed_variance(price, sites=sites, colluders=study.noise.colluders_tolerated)
+    )
 
     def weighed(row: Sequence[int], mean: float, size: int) -> Weighed:
         return Weighed(

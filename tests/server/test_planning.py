@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from reidscope_protocols.cells import found_in
 from reidscope_protocols.cohort import Cohort
+from reidscope_protocols.distributed import DistributedNoise
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
+from reidscope_protocols.keys import KeyRecord
 from reidscope_protocols.privacy import NANO, PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Constant, FiveSafes, Study, priced
-from reidscope_protocols.vocabulary import Attacker, ConstantRole
+from reidscope_protocols.vocabulary import Attacker, ConstantRole, KeyRole
 from reidscope_server.planning import Expected, PlannedWidth, plan, too_wide
 
 ANCHORS = (100, 1000, 10_000)
@@ -248,6 +250,29 @@ def test_distributed_noise_is_planned_with_one_laplace_for_all_sites() -> None:
     colluding = widths(plan(study, [84] * 20, Expected(colluders=10)), "rate")["blur@100"]
     assert shared.distributed_points < colluding.distributed_points < colluding.half_width_points
     assert not widths(plan(study, [84]), "rate")["blur@100"].distributed_pays  # with nobody
+
+
+def test_a_study_that_shares_its_noise_out_is_planned_with_the_noise_that_is_shared() -> None:
+    local = a_study("0.5")
+    starts, ends = local.issued_at, local.not_after
+    roster = tuple(
+        KeyRecord(
+            role=KeyRole.SITE,
+            site=site,
+            public=f"{number:064x}",
+            not_before=starts,
+            not_after=ends,
+        )
+        for number, site in enumerate(local.audience, start=1)
+    )
+    noise = DistributedNoise(colluders_tolerated=1, roster=roster)
+    shared = local.model_copy(update={"noise": noise})
+    compared = plan(local, [84] * 3, Expected(colluders=1))
+    planned = plan(shared, [84] * 3)
+    assert [w.half_width_points for w in planned] == [w.distributed_points for w in compared]
+    assert planned[0].half_width_points < compared[0].half_width_points
+    with pytest.raises(InputError, match="colluders"):
+        plan(shared, [84])
 
 
 @pytest.mark.parametrize(("epsilon", "pays"), [(0.3, True), (0.66, True), (0.71, False)])
