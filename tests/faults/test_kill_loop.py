@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 LOOP = Path(__file__).parents[2] / "benchmarks" / "kill_loop.py"
 KILLS = 200
+PLANNED = 240  # a point that is not reached in its cycle kills nobody
 
 
 def test_two_hundred_kills_spend_nothing_twice_lose_no_release_and_leave_no_round_stuck(
@@ -21,7 +22,7 @@ def test_two_hundred_kills_spend_nothing_twice_lose_no_release_and_leave_no_roun
 ) -> None:
     found = tmp_path / "found.json"
     done = subprocess.run(
-        [sys.executable, str(LOOP), "--kills", str(KILLS), "--json", str(found)],
+        [sys.executable, str(LOOP), "--kills", str(PLANNED), "--json", str(found)],
         capture_output=True,
         text=True,
         timeout=900,
@@ -31,7 +32,7 @@ def test_two_hundred_kills_spend_nothing_twice_lose_no_release_and_leave_no_roun
     # Each cycle holds the two disks against what must be true: a breach ends the loop.
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(found.read_text())
-    assert sum(said["kills"].values()) >= KILLS * 0.9
+    assert sum(said["kills"].values()) >= KILLS
     assert sum(said["fates"].values()) == said["cycles"]
     assert len(said["kills"]) >= 40
     for point in said["lost_at"]:
