@@ -12,13 +12,15 @@ Two, both beside the pooled rate and never in its place:
   sites may send anything without carrying the mean out of the honest sites' reach, or the interval
   to where it says nothing.
 
-A site that noise drowns has no rate of its own: it is pooled, but has no vote.
+A site that noise drowns has no rate of its own, and no part in either: it could not be told from a
+liar.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 from reidscope_protocols.face_experiment import Readout
@@ -40,13 +42,10 @@ def robust(study: Study, releases: Sequence[Release]) -> tuple[Robust, ...]:
     if len(releases) < FEWEST_TO_LEAVE_ONE:
         return ()
     alone = [pool(study, [release]) for release in releases]
-    others = [
-        pool(study, [other for other in releases if other is not release]) for release in releases
-    ]
     rows = []
     for readout, size in read_points(study):
-        ours, rest = (_weighed(study, tables, readout, size) for tables in (alone, others))
-        rows += _of_point(readout, size, [release.site for release in releases], ours, rest)
+        sites = _weighed(study, alone, readout, size)
+        rows += _of_point(readout, size, [release.site for release in releases], sites)
     return tuple(rows)
 
 
@@ -59,7 +58,6 @@ def _of_point(
     size: int,
     names: Sequence[str],
     alone: Sequence[Weighed],
-    others: Sequence[Weighed],
 ) -> list[Robust]:
     voting = [place for place, site in enumerate(alone) if has_rate(site)]
     rows = []
@@ -67,7 +65,11 @@ def _of_point(
         rates = {place: share(alone[place]) for place in voting}
         middle = median(rates.values())
         furthest = max(voting, key=lambda place: (abs(rates[place] - middle), -place))
-        ends = [share_interval(rest) for rest in others]
+        rest = {
+            place: _together([alone[other] for other in voting if other != place])
+            for place in voting
+        }
+        ends = [share_interval(others) for others in rest.values()]
         rows.append(
             Robust(
                 arm=readout.arm,
@@ -76,7 +78,7 @@ def _of_point(
                 method="without the furthest site",
                 left_out=names[furthest],
                 withstands=1,
-                rate=published(share(others[furthest])),
+                rate=published(share(rest[furthest])),
                 low=published(min(interval.low for interval in ends)),
                 high=published(max(interval.high for interval in ends)),
             )
@@ -98,6 +100,16 @@ def _of_point(
             )
         )
     return rows
+
+
+def _together(sites: Sequence[Weighed]) -> Weighed:
+    """Pool sites: counts and noise add up, and they met one gallery."""
+    return replace(
+        sites[0],
+        total=math.fsum(site.total for site in sites),
+        people=math.fsum(site.people for site in sites),
+        noise_variance=math.fsum(site.noise_variance for site in sites),
+    )
 
 
 def has_rate(site: Weighed) -> bool:

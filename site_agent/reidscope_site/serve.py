@@ -339,7 +339,8 @@ class Loop:
             self._follow_at = time.monotonic() + _FOLLOW_SECONDS
 
     def _cut_line(self, which: str, trouble: str) -> None:
-        if bool(trouble) != self._cut.get(which, False):
+        # The first word of a line is said either way.
+        if bool(trouble) is not self._cut.get(which):
             self._cut[which] = bool(trouble)
             self._pace.stir()
             event = LogEvent.CUT if trouble else LogEvent.CONNECTED

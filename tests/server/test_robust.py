@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reidscope_protocols.cells import JointCells
@@ -88,6 +88,7 @@ def test_the_furthest_site_is_left_out_and_named(make_study: Any) -> None:
     lie=st.tuples(*[st.integers(-30, 2000)] * len(CELLS)),
     honest=st.lists(st.integers(40, 60), min_size=5, max_size=11),
 )
+@example(lie=(0, 0, 0, 0, 1), honest=[40] * 5)
 def test_one_liar_moves_no_robust_rate_out_of_the_honest_sites_reach(
     make_study: Any, lie: Counts, honest: list[int]
 ) -> None:
