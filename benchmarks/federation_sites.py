@@ -29,6 +29,7 @@ from reidscope_site.control import control
 from reidscope_site.flower import FleetDoor, answer_rounds
 from reidscope_site.handover import answer_for
 from reidscope_site.serve import exchange
+from reidscope_site.upkeep import agree
 
 APART_SECONDS = 0.02
 AT_ONCE = 16
@@ -57,10 +58,12 @@ def one_identity_a_thread() -> None:
 def live(made: Consortium, site: str, stop: threading.Event, said: Callable[[bool], None]) -> None:
     """Be one site until `stop`."""
     agent = Agent(made.home(site))
+    with control(agent.home, agent.pinned) as channel:
+        agree(channel)  # the fleet port turns a site away that has not said its versions
     door = FleetDoor(
         address=agent.pinned.addresses.fleet,
-        ca_pem=agent.pinned.ca_pem,
-        certificate_file=str(agent.home.key("transport.crt")),
+        ca_pem=agent.pinned.roots_pem,
+        certificate_file=str(agent.home.certificate),
         key_file=str(agent.home.key("transport.pem")),
     )
     answer_rounds(door, lambda sha256: answer_for(agent, sha256), stop=stop, trouble=said)
