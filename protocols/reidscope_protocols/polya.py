@@ -11,13 +11,12 @@ the site's (`reidscope_site.noise_shares`). The proofs are in docs/distributed-n
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from functools import lru_cache
 
 from reidscope_protocols.errors import ConfigError
-from reidscope_protocols.privacy import NANO, PrivacyLoss
+from reidscope_protocols.privacy import NANO, PrivacyLoss, laplace_variance
 
 SMALLEST_NANO = 10_000_000
 """Epsilon 0.01: below it the table of a share would have more than 11,000 entries."""
@@ -93,9 +92,7 @@ class PolyaShare:
 
         K/(K - t) times that of one discrete Laplace, 2 a / (1 - a)^2.
         """
-        epsilon = self.loss.nano / NANO
-        central = 2 * math.exp(-epsilon) / math.expm1(-epsilon) ** 2
-        return central * self.parties / self.honest
+        return laplace_variance(self.loss.nano) * self.parties / self.honest
 
 
 @lru_cache(maxsize=64)

@@ -105,3 +105,20 @@ class PrivacyLoss:
 
     def __str__(self) -> str:
         return f"{self.epsilon:f}"
+
+
+def laplace_variance(epsilon_nano: int) -> float:
+    """Variance of discrete Laplace noise at sensitivity 1.
+
+    Parameters
+    ----------
+    epsilon_nano : int
+        Nano-epsilon, at least 1; without a largest, since plans compare sums of losses.
+
+    Returns
+    -------
+    float
+        2 a / (1 - a)^2 with a = e^-epsilon, people squared.
+    """
+    epsilon = epsilon_nano / NANO
+    return 2 * math.exp(-epsilon) / math.expm1(-epsilon) ** 2

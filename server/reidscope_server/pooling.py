@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reidscope_protocols.privacy import NANO
+from reidscope_protocols.privacy import laplace_variance
 from reidscope_protocols.statements import Release, ReleasedTable
 from reidscope_protocols.study import Study, TableRequest
 from reidscope_server.summed import SummedTable
@@ -56,8 +56,7 @@ def noise_variance(epsilon_nano: int) -> float:
     float
         V = 2 a / (1 - a)^2 with a = e^-epsilon, people squared.
     """
-    epsilon = epsilon_nano / NANO
-    return 2 * math.exp(-epsilon) / math.expm1(-epsilon) ** 2
+    return laplace_variance(epsilon_nano)
 
 
 def table_of(release: Release, request: TableRequest) -> ReleasedTable:

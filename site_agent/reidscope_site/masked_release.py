@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reidscope_deid.keys import SiteKey
@@ -30,11 +29,10 @@ from reidscope_site.ledger import Ledger
 from reidscope_site.masks import masks
 from reidscope_site.noise_shares import draw
 from reidscope_site.outcomes import Outcome, Outcomes
-from reidscope_site.release import check_cells, counting
+from reidscope_site.release import RELEASE_HOLDS, check_cells, counting, day_of_issue
 from reidscope_site.sums import Sums, charge_name, noise_of
 
 _ONE_PERSON = 1
-_RELEASE_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +149,11 @@ def masked_release(
         policy,
         alone=alone([counter.share for counter in counters]),
     )
-    # To the day, as a release: how long a site took to measure grows with its people.
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    issued = max(today, study.statement.opens_at)
+    issued = day_of_issue(study.statement)
     statement = MaskedRelease(
         audience=(COORDINATOR,),
         issued_at=issued,
-        not_after=issued + timedelta(days=_RELEASE_DAYS),
+        not_after=issued + RELEASE_HOLDS,
         study_sha256=study.sha256,
         site=site,
         attempt=of.attempt,

@@ -29,7 +29,7 @@ from reidscope_site.outcomes import Outcome, Outcomes
 dp.enable_features("contrib")
 
 _ONE_PERSON = 1
-_RELEASE_DAYS = 3650
+RELEASE_HOLDS = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +104,15 @@ def counting(cells: int) -> dp.Transformation:
     return people >> count
 
 
+def day_of_issue(study: Study) -> datetime:
+    """Return what a site's statement gives as its time: a day, not an hour.
+
+    How long a site took to measure grows with its people.
+    """
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return max(today, study.opens_at)
+
+
 def release(
     study: Opened[Study],
     outcomes: Outcomes,
@@ -152,13 +161,11 @@ def release(
     loss = PrivacyLoss(sum(counter.loss.nano for counter in counters))
     name = " + ".join(table.table for table in tables)
     head = ledger.charge(study.sha256, name, loss, policy)
-    # To the day: how long a site took to measure grows with its people.
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    issued = max(today, study.statement.opens_at)
+    issued = day_of_issue(study.statement)
     statement = Release(
         audience=(COORDINATOR,),
         issued_at=issued,
-        not_after=issued + timedelta(days=_RELEASE_DAYS),
+        not_after=issued + RELEASE_HOLDS,
         study_sha256=study.sha256,
         site=site,
         tables=tuple(

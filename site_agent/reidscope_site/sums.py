@@ -17,7 +17,6 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -32,6 +31,7 @@ from reidscope_protocols.secure_sum import Participants, SumKeys, SumRound, part
 from reidscope_protocols.statements import WORLD
 from reidscope_protocols.study import Study
 from reidscope_site.ledger import Ledger
+from reidscope_site.release import day_of_issue
 from reidscope_site.store import transaction
 
 _SEAL_DOMAIN = b"reidscope/sum-keys/v1"
@@ -105,11 +105,9 @@ class Sums:
             return attempt.keys
         number = attempt.number if attempt is not None else 1
         private = X25519PrivateKey.generate()
-        # To the day, as a release: how long a site took to measure grows with its people.
-        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         said = SumKeys(
             audience=(WORLD,),
-            issued_at=max(today, study.statement.opens_at),
+            issued_at=day_of_issue(study.statement),
             not_after=study.statement.not_after,
             study_sha256=study.sha256,
             site=self._site,
