@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import uvicorn
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reidscope_protocols.wire import RELEASE_FRAME
 
-_PATHS = frozenset(
+PATHS = frozenset(
     f"/v1/fleet/{name}"
     for name in (
         "activate-node",
@@ -25,7 +25,6 @@ _PATHS = frozenset(
         "confirm-message-received",
     )
 )
-PULL = "/v1/fleet/pull-messages"
 _LARGEST_BODY = RELEASE_FRAME + (64 << 10)  # bytes
 
 
@@ -47,8 +46,19 @@ class PeerProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not followe
         self.app = app
 
 
-def outer_door(app: Any, site_of: Callable[[str], object | None]) -> Callable[..., Any]:
-    """Refuse by path, certificate and size before a byte of the body is read."""
+def fleet_app(
+    site_of: Callable[[str], object | None],
+    answer: Callable[[Mapping[str, Any], bytes], Awaitable[Response]],
+) -> Callable[..., Any]:
+    """Make the application: refuse by path, certificate and size, then read the body and answer.
+
+    Parameters
+    ----------
+    site_of : callable
+        Given a certificate's sha256, the site it is of, or None.
+    answer : callable
+        Given the scope (whose `reidscope_site` is that site) and the whole body, the response.
+    """
 
     async def door(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -57,62 +67,33 @@ def outer_door(app: Any, site_of: Callable[[str], object | None]) -> Callable[..
         # A chunked body has no size before it is read, whatever a content-length beside it says.
         length = b"" if b"transfer-encoding" in headers else headers.get(b"content-length", b"")
         site = site_of(scope["reidscope_certificate"])
-        if scope["path"] not in _PATHS or site is None:
+        if scope["path"] not in PATHS or scope["method"] != "POST" or site is None:
             await Response(status_code=403)(scope, receive, send)
-        elif not length.isdigit() or int(length) > _LARGEST_BODY:
+            return
+        if not length.isdigit() or int(length) > _LARGEST_BODY:
             await Response(status_code=413)(scope, receive, send)
-        else:
-            scope["reidscope_site"] = site
-            await app(scope, receive, send)
+            return
+        body = await _whole(receive)
+        if body is None:
+            return
+        # No routing, no middleware: each of their layers cost as much as Flower's own work.
+        scope["reidscope_site"] = site
+        response = await answer(scope, body)
+        await response(scope, receive, send)
 
     return door
 
 
-def answered_at_once(
-    app: Any, path: str, answer: Callable[[Mapping[str, Any], bytes], Response | None]
-) -> Callable[..., Any]:
-    """Answer requests to `path` where `answer` can; the others go on to `app`, body and all.
-
-    Behind it stand several layers, each of which costs as much as this whole door; hundreds of
-    sites ask again and again whether there is something for them, and mostly there is not.
-    """
-
-    async def door(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] != path:
-            await app(scope, receive, send)
-            return
-        body, more = b"", True
-        while more:
-            part = await receive()
-            if part["type"] != "http.request":
-                return  # the site has gone
-            body, more = body + part.get("body", b""), part.get("more_body", False)
-        answered = answer(scope, body)
-        if answered is not None:
-            await answered(scope, receive, send)
-            return
-        held = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def again() -> Any:
-            return held.pop() if held else await receive()
-
-        await app(scope, again, send)
-
-    return door
-
-
-class AskedBefore:
-    """Asks `allowed` about each request that goes on to `app`; refuses what it does not allow."""
-
-    def __init__(self, app: Any, allowed: Callable[[Mapping[str, Any]], bool]) -> None:
-        self._app, self._allowed = app, allowed
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse with a constant answer, or pass the request on."""
-        if self._allowed(scope):
-            await self._app(scope, receive, send)
-        else:
-            await JSONResponse({"detail": "not this site"}, 403)(scope, receive, send)
+async def _whole(receive: Any) -> bytes | None:
+    """Read a body of bounded size; None where the site has gone before its end."""
+    parts, more = [], True
+    while more:
+        part = await receive()
+        if part["type"] != "http.request":
+            return None
+        parts.append(part.get("body", b""))
+        more = part.get("more_body", False)
+    return b"".join(parts)
 
 
 def run_quietly(server: uvicorn.Server) -> None:

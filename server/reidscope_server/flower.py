@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -27,7 +28,7 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 # Flower reads the two switches above when it is imported.
 import uvicorn
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from fastapi import FastAPI, HTTPException
+from fastapi import HTTPException
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 from flwr.proto.fleet_pb2 import (
@@ -38,39 +39,27 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
-from flwr.supercore.error import http_error_translator
+from flwr.supercore.error import ApiErrorCode, FlowerError, http_error_translator
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from flwr.supercore.protobuf.translation import (
-    PROTOBUF_MEDIA_TYPE,
-    ProtobufTranslationMiddleware,
-)
+from flwr.supercore.protobuf.translation import PROTOBUF_MEDIA_TYPE, PROTOBUF_REQUEST_TYPES
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.config_loader import (
     get_federation_manager,
     get_objectstore_linkstate_factories,
 )
 from flwr.superlink.grid import HttpGrid
-from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware, authenticate_node
-from flwr.superlink.routers.fleet.router import router as fleet_router
+from flwr.superlink.routers.fleet.node_auth import authenticate_node
+from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
 from google.protobuf.message import DecodeError
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from reidscope_protocols.errors import MalformedError, TransportError
 from reidscope_protocols.wire import unpad
-from reidscope_server.fleet_door import (
-    PULL,
-    AskedBefore,
-    PeerProtocol,
-    answered_at_once,
-    outer_door,
-    run_quietly,
-)
+from reidscope_server.fleet_door import PATHS, PeerProtocol, fleet_app, run_quietly
 
 # Flower's log lines name node ids and nothing that a person needs; its errors reach us as raised.
 logging.getLogger("flwr").setLevel(logging.CRITICAL)
@@ -86,6 +75,7 @@ _ASK_AGAIN_SECONDS = 5.0
 _START_SECONDS = 20
 _PATIENCE_SECONDS = 30.0
 _LARGEST_REPLY = 16  # objects; ours has three
+_WITH_STORE = frozenset({"pull_messages", "confirm_message_received"})
 IN_MEMORY = ":flwr-in-memory:"
 """Flower's own name for a state that ends with the process (docs/adr/0020)."""
 
@@ -305,42 +295,38 @@ class Fleet:
 
     def _app(self) -> Callable[..., Any]:
         self._enrol_nodes()
-        app = FastAPI(
-            docs_url=None,
-            redoc_url=None,
-            openapi_url=None,
-            middleware=[
-                Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
-                Middleware(ProtobufTranslationMiddleware),
-                Middleware(NodeAuthMiddleware),
-                Middleware(AskedBefore, allowed=self._one_site),
-            ],
-        )
-        app.state.linkstate_factory = self._factory
-        app.state.enable_supernode_auth = True
-        app.include_router(fleet_router)
-        quick = answered_at_once(
-            app, PULL, lambda scope, body: self._nothing_for({**scope, "app": app}, body)
-        )
-        return outer_door(quick, self._site_of_certificate)
+        return fleet_app(self._site_of_certificate, self._answer)
 
-    def _nothing_for(self, scope: Mapping[str, Any], body: bytes) -> Response | None:
-        """Answer an honest pull of a site that was asked nothing: most of all requests.
+    async def _answer(self, scope: Mapping[str, Any], body: bytes) -> Response:
+        """Answer one call; what is refused or fails is said in Flower's own codes."""
 
-        The same checks as behind it, without the layers between; what is odd is left to them.
-        """
-        site: FleetSite = scope["reidscope_site"]
+        async def call(request: Request) -> Response:
+            return self._call(request, body)
+
+        # Where Flower's checks look for its state.
+        flower = SimpleNamespace(state=SimpleNamespace(linkstate_factory=self._factory))
+        request = Request({**scope, "app": flower, "state": {}})
+        response: Response = await http_error_translator(request, call)
+        return response
+
+    def _call(self, request: Request, body: bytes) -> Response:
+        """Check a call as Flower's server does, and by certificate; let Flower's handler do it."""
+        path, site = request.scope["path"], request.scope["reidscope_site"]
+        if request.headers.get("content-type") != PROTOBUF_MEDIA_TYPE:
+            raise FlowerError(ApiErrorCode.UNSUPPORTED_CONTENT_TYPE, "not protobuf")
         try:
-            said = PullMessagesRequest.FromString(body)
-            own = self._state.get_node_id_by_public_key(_node_key(site))
-            if site.name in self._asked or said.node.node_id != own:
-                return None
-            request = Request(dict(scope))
-            request.state.protobuf_request = said
-            authenticate_node(request)
-        except (DecodeError, HTTPException):
-            return None
-        return Response(PullMessagesResponse().SerializeToString(), media_type=PROTOBUF_MEDIA_TYPE)
+            said = PROTOBUF_REQUEST_TYPES["POST", path].FromString(body)
+        except DecodeError as error:
+            raise FlowerError(ApiErrorCode.INVALID_PROTOBUF_PAYLOAD, "not protobuf") from error
+        request.state.protobuf_request = said
+        authenticate_node(request)
+        if not self._one_site(said, site):
+            raise HTTPException(403, "not this site")
+        if isinstance(said, PullMessagesRequest) and site.name not in self._asked:
+            answered = PullMessagesResponse()  # most of all calls: nothing to look for
+        else:
+            answered = _HANDLERS[path](said, self._state)
+        return Response(answered.SerializeToString(), media_type=PROTOBUF_MEDIA_TYPE)
 
     def _site_of_certificate(self, sha256: str) -> FleetSite | None:
         for site in self._sites():
@@ -348,10 +334,8 @@ class Fleet:
                 return site
         return None
 
-    def _one_site(self, scope: Mapping[str, Any]) -> bool:
+    def _one_site(self, said: Any, site: FleetSite) -> bool:
         """Certificate, node id and sender must be one site."""
-        said = scope["state"].get("protobuf_request")
-        site: FleetSite = scope["reidscope_site"]
         own = _node_key(site)
         node = self._state.get_node_id_by_public_key(own)
         if node is None:
@@ -360,7 +344,7 @@ class Fleet:
             node = self._state.get_node_id_by_public_key(own)
         key = getattr(said, "public_key", None)
         named = getattr(getattr(said, "node", None), "node_id", 0) or getattr(said, "node_id", 0)
-        honest = said is not None and (key == own if key is not None else named == node)
+        honest: bool = key == own if key is not None else named == node
         if isinstance(said, PushMessagesRequest):
             honest = honest and all(
                 message.metadata.src_node_id == node for message in said.messages_list
@@ -376,6 +360,18 @@ class Fleet:
             # again need not wait until Flower's lease of the one before it has ended.
             self._restarted.add(site.name)
         return honest
+
+
+def _handler(path: str) -> Callable[[Any, Any], Any]:
+    """Find Flower's handler of a call: request and link state in, reply out."""
+    name = path.rpartition("/")[2].replace("-", "_")
+    flowers = getattr(fleet_handlers, name)
+    if name in _WITH_STORE:
+        return lambda said, state: flowers(request=said, state=state, store=state.object_store)
+    return lambda said, state: flowers(request=said, state=state)
+
+
+_HANDLERS = {path: _handler(path) for path in PATHS}
 
 
 class _InProcess:

@@ -305,6 +305,27 @@ def test_a_wrong_or_missing_flower_signature_is_refused(
         assert caller.status("pull-messages", pull, north, bent) == 401
 
 
+def test_what_is_no_call_of_flowers_is_refused_in_flowers_own_codes(
+    as_site: Callable[[Any], Caller], north: Any
+) -> None:
+    caller = as_site(north)
+    pull = PullMessagesRequest(node=Node(node_id=node_of(caller, north)))
+    assert caller.status("pull-messages", pull, north, {"content-type": "text/plain"}) == 415
+    for body, status in ((b"\xff" * 40, 400), (b"", 401)):
+        headers = {**HONEST, **identity(north)}
+        caller.line.request("POST", FLEET + "pull-messages", body, headers)
+        answer = caller.line.getresponse()
+        answer.read()
+        assert answer.status == status
+    for method in ("GET", "PUT", "DELETE", "OPTIONS"):
+        caller.line.request(method, FLEET + "pull-messages", b"", {**HONEST, **identity(north)})
+        answer = caller.line.getresponse()
+        answer.read()
+        assert answer.status == 403
+    # Nothing of it hurt the line, or the next call.
+    assert caller.status("pull-messages", pull, north) == 200
+
+
 def test_a_site_that_is_revoked_is_refused_on_its_open_connection(
     port: ServerHome, as_site: Callable[[Any], Caller], party: Callable[..., Any]
 ) -> None:
