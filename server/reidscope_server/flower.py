@@ -153,6 +153,8 @@ class Fleet:
             ssl_cert_reqs=ssl.CERT_REQUIRED,
             log_level="critical",
             access_log=False,
+            proxy_headers=False,
+            server_header=False,
         )
         config.load()
         # Safety: `ssl_certfile` is set, so load() has made a context.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 FALSE_ALARM = 1e-9
 """Of one policy and one release: an honest consortium of 500 sites sees none in its lifetime."""
@@ -39,6 +40,11 @@ def sum_reach(noisy: Sequence[tuple[int, float]], false_alarm: float = FALSE_ALA
     M_i(s) = (1 - a)^2 / ((1 - a e^s)(1 - a e^-s)), a = e^-epsilon, the moment generating function
     of discrete Laplace noise.
     """
+    return _sum_reach(tuple(noisy), false_alarm)
+
+
+@lru_cache(maxsize=1024)  # hundreds of sites send tables of the same shape
+def _sum_reach(noisy: tuple[tuple[int, float], ...], false_alarm: float) -> float:
     least = min(epsilon for _, epsilon in noisy)
     return min(
         (

@@ -189,13 +189,14 @@ class SiteKeys:
 
     def former(self, site: str) -> tuple[KeyRecord, ...]:
         """Return the keys that a site signed with before."""
-        return self.all_former().get(site, ())
+        return self.all_former(site).get(site, ())
 
-    def all_former(self) -> Mapping[str, tuple[KeyRecord, ...]]:
-        """Return the keys that sites signed with before, by site, oldest first."""
+    def all_former(self, named: str | None = None) -> Mapping[str, tuple[KeyRecord, ...]]:
+        """Return the keys that sites, or the one named, signed with before; oldest first."""
         rows = self._connection.execute(
             "SELECT site, public, not_before, not_after, ended_at FROM former_key"
-            " ORDER BY not_before, public"
+            " WHERE ?1 IS NULL OR site = ?1 ORDER BY not_before, public",
+            (named,),
         )
         found: dict[str, tuple[KeyRecord, ...]] = {}
         for site, public, not_before, not_after, ended_at in rows.fetchall():

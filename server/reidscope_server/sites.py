@@ -175,12 +175,14 @@ class Sites:
                 "site", got="no enrolled site of that name", expected="one", do="look at `sites`"
             )
 
-    def every(self) -> tuple[EnrolledSite, ...]:
-        """Return all sites that ever enrolled."""
-        former = self.keys.all_former()
+    def every(self, named: str | None = None) -> tuple[EnrolledSite, ...]:
+        """Return all sites that ever enrolled, or the one of a name."""
+        former = self.keys.all_former(named)
         rows = self._connection.execute(
             "SELECT name, certificate_sha256, transport_key, statement_key, enrolled_at,"
-            " revoked_at, COALESCE(key_since, enrolled_at), root FROM site ORDER BY name"
+            " revoked_at, COALESCE(key_since, enrolled_at), root FROM site"
+            " WHERE ?1 IS NULL OR name = ?1 ORDER BY name",
+            (named,),
         )
         return tuple(
             EnrolledSite(
@@ -238,8 +240,8 @@ class Sites:
         """Return the keys that sites which are not revoked may speak with now, or one of them."""
         return KeyRing.of(
             record
-            for site in self.every()
-            if not site.revoked and of in (None, site.name)
+            for site in self.every(of)
+            if not site.revoked
             for record in site.key_records()
             if record.ended_at is None
         )
