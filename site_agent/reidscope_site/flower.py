@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -36,6 +37,7 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
+    iterate_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_protobuf_utils import (
@@ -55,7 +57,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from reidscope_protocols.errors import TransportError
 from reidscope_protocols.wire import pad
+from reidscope_site.fleet_line import FleetLine
 from reidscope_site.pace import Pace
 
 # Flower's own log lines stay out of the site's terminal; its errors reach us as raised.
@@ -66,6 +70,7 @@ _HEARTBEAT_SECONDS = 30.0
 _POLL_SECONDS = 1.0
 _SELDOM_SECONDS = 10.0
 _RETRY_SECONDS = 3.0
+_LARGEST_QUERY = 16  # objects; ours has three
 
 Answer = Callable[[str], bytes]
 """Given a study's sha256, what goes into the reply's frame."""
@@ -132,7 +137,7 @@ def _client(door: FleetDoor) -> FleetHttpClient:
     context.load_verify_locations(cadata=door.ca_pem)
     context.load_cert_chain(door.certificate_file, door.key_file)
     key = _transport_key(door)
-    return FleetHttpClient(
+    client = FleetHttpClient(
         f"https://{door.address}",
         interceptors=[
             RuntimeVersionHttpInterceptor(component_name="SuperNode"),
@@ -140,6 +145,10 @@ def _client(door: FleetDoor) -> FleetHttpClient:
         ],
         verify=context,
     )
+    client.close()
+    # Flower's own line follows redirects and takes in replies of any size; it has no setting.
+    client._client = FleetLine(context)  # noqa: SLF001
+    return client
 
 
 def _transport_key(door: FleetDoor) -> Any:
@@ -185,9 +194,16 @@ def _serve(
 
 
 def _reply(client: FleetHttpClient, node: Node, pulled: Any, answer: Answer) -> None:
+    tree = pulled.message_object_trees[0]
+    if sum(1 for _ in islice(iterate_object_tree(tree), _LARGEST_QUERY + 1)) > _LARGEST_QUERY:
+        raise TransportError(
+            "query",
+            got=f"more than {_LARGEST_QUERY} objects",
+            expected="a study's digest",
+            do="ask the coordinator what it runs",
+        )
     run_id = message_from_proto(pulled.messages_list[0]).metadata.run_id
     TaskIdentity.run_id = run_id
-    tree = pulled.message_object_trees[0]
     query = pull_and_inflate_object_from_tree(
         tree,
         make_pull_object_fn_protobuf(client.PullObject, node, run_id),
