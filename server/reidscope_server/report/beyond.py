@@ -104,7 +104,7 @@ def narrowing(report: Report) -> str:
 def _found(row: CatchmentRate) -> str:
     if not estimable(row):
         return "nothing can be said of how many are found"
-    if row.basis == "measured":
+    if row.basis == "measured" or percent(row.at_least) == percent(row.at_most):
         return f"{percent(row.at_most)} of people are found"
     return f"between {percent(row.at_least)} and {percent(row.at_most)} of people are found"
 
