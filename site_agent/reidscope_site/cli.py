@@ -13,7 +13,14 @@ from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.enrolment import Invitation
 from reidscope_protocols.errors import ConfigError, WrongAudienceError
-from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
+from reidscope_protocols.terminal import (
+    progress,
+    run_as_command,
+    say,
+    show_findings,
+    show_json,
+    show_table,
+)
 from reidscope_site import enrol as enrolment
 from reidscope_site.agent import Agent
 from reidscope_site.audit import find_own_bytes
@@ -384,13 +391,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check this home, its keys, its ledger, the installation and the wire; reads no data."""
-    findings = examine(Home.existing(home), offline=offline)
-    if as_json:
-        show_json([{"what": found.what, "fine": found.fine} for found in findings])
-    else:
-        for found in findings:
-            say(f"{'ok  ' if found.fine else 'BAD '} {found.what}")
-    if not all(found.fine for found in findings):
+    if not show_findings(examine(Home.existing(home), offline=offline), as_json=as_json):
         raise ConfigError(
             "doctor", got="findings above", expected="none", do="mend them before serving"
         )

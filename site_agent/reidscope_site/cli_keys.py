@@ -11,6 +11,7 @@ import typer
 from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import ConfigError, NotReadyError
+from reidscope_protocols.key_source import passphrase_from
 from reidscope_protocols.keys import read_private_file
 from reidscope_protocols.terminal import say
 from reidscope_site.agent import Agent
@@ -18,12 +19,7 @@ from reidscope_site.cli_options import DEFAULT_HOME, HomeOption
 from reidscope_site.config import Home
 from reidscope_site.control import control
 from reidscope_site.journal import Event
-from reidscope_site.key_source import (
-    IN_MEMORY,
-    PRIVATE,
-    passphrase_from,
-    use_folder,
-)
+from reidscope_site.key_source import IN_MEMORY, PRIVATE, use_folder
 from reidscope_site.locked_keys import check_opens, lock, unlock
 from reidscope_site.rotation import alone, install, prepare
 from reidscope_site.store import file_system_of
