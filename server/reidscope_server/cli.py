@@ -24,6 +24,7 @@ from reidscope_protocols.terminal import (
     show_json,
     show_table,
 )
+from reidscope_protocols.version_option import VERSION_HELP, spoken, version_teller
 from reidscope_server import up as daemon
 from reidscope_server.ca import make_keys
 from reidscope_server.cli_keys import (
@@ -62,6 +63,15 @@ app = typer.Typer(
 app.add_typer(study_app, name="study")
 app.add_typer(keys_app, name="keys")
 app.add_typer(ca_app, name="ca")
+_TELL = version_teller("reidscope-server", spoken)
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_TELL, help=VERSION_HELP)
+]
+
+
+@app.callback()
+def root(*, _version: Version = False) -> None:
+    """Take an option that needs no command."""
 
 
 @app.command()

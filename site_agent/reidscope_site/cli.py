@@ -21,6 +21,7 @@ from reidscope_protocols.terminal import (
     show_json,
     show_table,
 )
+from reidscope_protocols.version_option import VERSION_HELP, spoken, version_teller
 from reidscope_site import enrol as enrolment
 from reidscope_site.agent import Agent
 from reidscope_site.audit import find_own_bytes
@@ -61,6 +62,15 @@ app.command("resume")(resume_command)
 app.command("status")(status_command)
 app.command("wipe")(wipe_command)
 app.add_typer(keys_app, name="keys")
+_TELL = version_teller("reidscope-site", spoken)
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_TELL, help=VERSION_HELP)
+]
+
+
+@app.callback()
+def root(*, _version: Version = False) -> None:
+    """Take an option that needs no command."""
 
 
 class Population(StrEnum):
