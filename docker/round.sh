@@ -203,7 +203,7 @@ done
 echo "$((SECONDS - began)) s; no port was open at any site"
 
 step "health checks, as compose.yaml has them, by hand"
-(on alpha reidscope-site studies --json > /dev/null) && echo "site: answers"
+(on alpha reidscope-site status --running --json > /dev/null) && echo "site: answers"
 (on coordinator python3 -c 'import socket; socket.create_connection(("coordinator", 8442), 5)') \
   && echo "coordinator: accepts connections"
 

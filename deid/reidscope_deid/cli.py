@@ -29,6 +29,7 @@ from reidscope_deid.review.cli import write_page
 from reidscope_deid.review.page import record_page
 from reidscope_deid.review.record_file import parse_record
 from reidscope_deid.review.standing import with_standing
+from reidscope_deid.table import load_table
 from reidscope_deid.tables.cli import app as tables_app
 from reidscope_deid.tables.of_output import OutputRisk, beyond, risk_of_series
 from reidscope_deid.tree import deidentify_tree
@@ -43,6 +44,7 @@ from reidscope_protocols.errors import (
     ResidualIdentifierError,
     UnparsableDicomError,
 )
+from reidscope_protocols.version_option import VERSION_HELP, version_teller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +83,15 @@ Conformance = Annotated[
     bool, typer.Option("--conformance", help="No more dciodvfy errors than the originals have.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_TELL = version_teller("reidscope-deid", lambda: f"profiles of PS3.15 {load_table().edition}")
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_TELL, help=VERSION_HELP)
+]
+
+
+@app.callback()
+def root(*, _version: Version = False) -> None:
+    """Take an option that needs no command."""
 
 
 @app.command()

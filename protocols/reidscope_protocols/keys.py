@@ -5,7 +5,7 @@ Keys for transport (P-256 certificates) are another matter: see the two sides' `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -85,7 +85,17 @@ class StatementKey:
     @classmethod
     def load(cls, path: Path) -> StatementKey:
         """Read a PEM key file that only its owner may read."""
-        pem = read_private_file(path, what="statement key")
+        return cls.from_pem(read_private_file(path, what="statement key"))
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> StatementKey:
+        """Take a key as PEM.
+
+        Raises
+        ------
+        ConfigError
+            It is no Ed25519 key that lies open.
+        """
         try:
             private = serialization.load_pem_private_key(pem, None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -101,12 +111,16 @@ class StatementKey:
 
     def save(self, path: Path) -> None:
         """Write the key as PEM, readable by its owner alone."""
+        self.hand(lambda pem: write_durably(path, pem))
+
+    def hand(self, keep: Callable[[bytes], None]) -> None:
+        """Hand the key's PEM to whatever keeps it at rest."""
         pem = self._private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        write_durably(path, pem)
+        keep(pem)
 
     def signature(self, message: bytes) -> Signature:
         """Sign `message` through securesystemslib, under the public key as key id."""

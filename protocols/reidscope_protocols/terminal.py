@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -90,6 +91,36 @@ def counted() -> Iterator[Callable[[str, int, int], None]]:
 def _end(error: ReidscopeError) -> NoReturn:
     _ERR.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(error.exit_code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; `what` says what is wrong where it is not fine."""
+
+    what: str
+    fine: bool
+
+
+def findings(checks: Mapping[str, Callable[[], object]]) -> Iterator[Finding]:
+    """Carry out checks by name: one that raises says what is wrong instead of its name."""
+    for what, check in checks.items():
+        try:
+            check()
+        except ReidscopeError as error:
+            yield Finding(what=str(error), fine=False)
+        else:
+            yield Finding(what=what, fine=True)
+
+
+def show_findings(found: Iterable[Finding], *, as_json: bool) -> bool:
+    """Print what a doctor found; returns whether all is fine."""
+    every = tuple(found)
+    if as_json:
+        show_json([{"what": one.what, "fine": one.fine} for one in every])
+    else:
+        for one in every:
+            say(f"{'ok  ' if one.fine else 'BAD '} {one.what}")
+    return all(one.fine for one in every)
 
 
 def run_as_command(app: Callable[[], Any]) -> None:

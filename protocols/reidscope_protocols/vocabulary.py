@@ -20,6 +20,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ArmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """What was done to a scan before the attack; `unmodified` is the arm without any defacing."""
 
+SYNTHETIC = "synthetic people"
+"""The population of a study that is about nobody: a demonstration."""
+
 UNMODIFIED = "unmodified"
 
 

@@ -13,8 +13,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import MalformedError
-from reidscope_protocols.keys import StatementKey, read_private_file
+from reidscope_protocols.keys import StatementKey
 from reidscope_server.config import ServerHome
+from reidscope_server.key_files import keep_signing_key, read_key, write_key
 
 _CA_DAYS = 3650
 _LEAF_DAYS = 730
@@ -32,13 +33,13 @@ def make_keys(home: ServerHome, host: str) -> None:
         Name or address that sites connect to: the TLS certificate's subject alternative name.
     """
     pem, private = new_authority()
-    write_durably(home.key("ca.pem"), private)
+    write_key(home, "ca.pem", private)
     write_durably(home.key("ca.crt"), pem)
     tls_key = ec.generate_private_key(ec.SECP256R1())
-    write_durably(home.key("tls.pem"), _private_pem(tls_key))
+    write_key(home, "tls.pem", _private_pem(tls_key))
     certify_doors(home, x509.load_pem_x509_certificate(pem), private, host=host)
-    StatementKey.generate().save(home.key("study.pem"))
-    StatementKey.generate().save(home.key("coordinator.pem"))
+    keep_signing_key(home, "study", StatementKey.generate())
+    keep_signing_key(home, "coordinator", StatementKey.generate())
 
 
 def new_authority() -> tuple[bytes, bytes]:
@@ -62,7 +63,7 @@ def certify_doors(
     host = host or home.config().host
     tls = _leaf(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]),
-        _private(read_private_file(home.key("tls.pem"), what="TLS key")).public_key(),
+        _private(read_key(home, "tls.pem")).public_key(),
         authority,
         _private(private),
         purpose=ExtendedKeyUsageOID.SERVER_AUTH,
@@ -106,7 +107,7 @@ def certify_site(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)]),
         key,
         x509.load_pem_x509_certificate(home.key(f"{root}.crt").read_bytes()),
-        _private(read_private_file(home.key(f"{root}.pem"), what="CA key")),
+        _private(read_key(home, f"{root}.pem")),
         purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
         alternative=x509.DNSName(site),
     )

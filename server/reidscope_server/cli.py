@@ -14,15 +14,32 @@ import typer
 from reidscope_protocols.desk import Desk, Handler
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import peek_type
-from reidscope_protocols.errors import NotReadyError, UnsupportedError
+from reidscope_protocols.errors import ConfigError, NotReadyError, UnsupportedError
 from reidscope_protocols.report import DEFAULT_LICENCE
-from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
+from reidscope_protocols.terminal import (
+    progress,
+    run_as_command,
+    say,
+    show_findings,
+    show_json,
+    show_table,
+)
+from reidscope_protocols.version_option import VERSION_HELP, spoken, version_teller
 from reidscope_server import up as daemon
 from reidscope_server.ca import make_keys
-from reidscope_server.cli_keys import ca_app, keys_app
+from reidscope_server.cli_keys import (
+    SOURCE_HELP,
+    PassphraseFd,
+    PassphraseFile,
+    ca_app,
+    keys_app,
+    new_secret,
+)
 from reidscope_server.cli_study import study_app
 from reidscope_server.config import ServerConfig, ServerHome, write_new_home
 from reidscope_server.coordinator import Coordinator
+from reidscope_server.doctor import examine
+from reidscope_server.key_files import described, remember
 from reidscope_server.publish import publish
 from reidscope_server.reaching import share_of
 from reidscope_server.report.verify import verify_report
@@ -46,6 +63,15 @@ app = typer.Typer(
 app.add_typer(study_app, name="study")
 app.add_typer(keys_app, name="keys")
 app.add_typer(ca_app, name="ca")
+_TELL = version_teller("reidscope-server", spoken)
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_TELL, help=VERSION_HELP)
+]
+
+
+@app.callback()
+def root(*, _version: Version = False) -> None:
+    """Take an option that needs no command."""
 
 
 @app.command()
@@ -55,17 +81,26 @@ def init(
     enrolment_port: Annotated[int, typer.Option(help="TLS, one call, open for a token.")] = 8441,
     control_port: Annotated[int, typer.Option(help="gRPC, mutual TLS.")] = 8442,
     fleet_port: Annotated[int, typer.Option(help="Flower's fleet API, mutual TLS.")] = 8443,
+    *,
+    key_source: Annotated[str, typer.Option(metavar="SOURCE", help=SOURCE_HELP)] = "",
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
 ) -> None:
     """Make a coordinator's home: configuration, CA, TLS and signing keys."""
+    new = ServerHome(home)
+    secret = new_secret(new, key_source, passphrase_file, passphrase_fd)
     config = ServerConfig(
         host=host,
         enrolment_port=enrolment_port,
         control_port=control_port,
         fleet_port=fleet_port,
+        key_source=key_source,
     )
-    new = ServerHome(home)
     write_new_home(new, config)
+    if secret is not None:
+        remember(new, key_source, secret)
     make_keys(new, host)
+    say(f"keys: {described(new)}")
     say(f"coordinator made for {host}; next: reidscope-server up")
 
 
@@ -269,6 +304,13 @@ def import_files(
                 "import", got="no payload type", expected="a signed statement", do="check the file"
             )
         say(ask(home, "import", {"envelope": envelope.decode()})["was"])
+
+
+@app.command()
+def doctor(home: Home = _DEFAULT_HOME, *, as_json: AsJson = False) -> None:
+    """Check this home, its keys and where they come from, its certificates, and the disk."""
+    if not show_findings(examine(ServerHome.existing(home)), as_json=as_json):
+        raise ConfigError("doctor", got="findings above", expected="none", do="mend them")
 
 
 def main(run: Callable[[Callable[[], Any]], None] = run_as_command) -> None:

@@ -8,9 +8,21 @@ from typing import Annotated
 
 import typer
 
+from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
+from reidscope_protocols.errors import ConfigError, NotReadyError
+from reidscope_protocols.key_source import check_long_enough, passphrase_from
 from reidscope_protocols.terminal import say, show_json, show_table
+from reidscope_server.config import ServerHome, check_known
+from reidscope_server.key_files import (
+    check_secret_apart,
+    check_terminal,
+    described,
+    is_sealing,
+    secret_from,
+)
 from reidscope_server.roots import WINDOW_DAYS
+from reidscope_server.sealing_keys import seal_keys
 from reidscope_server.verbs import ask
 
 keys_app = typer.Typer(help="The coordinator's statement keys.", no_args_is_help=True)
@@ -24,6 +36,16 @@ Home = Annotated[
         help="The coordinator's home folder.",
         file_okay=False,
     ),
+]
+SOURCE_HELP = (
+    "What opens the private keys: passphrase, file:/PATH of a mounted secret, credential:NAME of a "
+    "systemd unit; or plain, on purpose. Nothing leaves them open, for synthetic people alone."
+)
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="Read the new passphrase's line from a file instead of asking.")
+]
+PassphraseFd = Annotated[
+    int | None, typer.Option(help="Read it from an open file descriptor.", min=0)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -48,6 +70,59 @@ def rotate_command(
     answer = ask(home, "rotate-keys", {"role": role, "at_once": stolen})
     say(f"{role} key: {answer['public']}")
     say("sites fetch the change; sites without a network: `export` it with a study")
+
+
+def new_secret(
+    home: ServerHome, source: str, file: Path | None, descriptor: int | None
+) -> str | None:
+    """Get the secret that a source will give from now on; None where it seals nothing."""
+    check_known(source)
+    said = file is not None or descriptor is not None
+    if said and source != "passphrase":
+        raise ConfigError(
+            "passphrase", got="one, though another source was named",
+            expected="passphrase as the source", do="drop the option, or name that source",
+        )  # fmt: skip
+    if not is_sealing(source):
+        return None
+    check_secret_apart(home, source)
+    if source != "passphrase":
+        secret = secret_from(source)
+    elif said:
+        secret = passphrase_from(file, descriptor=descriptor) or ""
+    else:
+        check_terminal(do="name a file of it: --passphrase-file or --passphrase-fd")
+        secret = typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True)
+    check_long_enough(secret)
+    return secret
+
+
+@keys_app.command("seal")
+def seal_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
+    home: Home = _DEFAULT_HOME,
+    *,
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
+) -> None:
+    """Seal the home's private keys, or seal them under another secret; `up` must not run."""
+    existing = ServerHome.existing(home)
+    with Desk(existing.root).claim() as held:
+        if not held:
+            raise NotReadyError(
+                "keys", got="a coordinator that is at work with them", expected="none",
+                do="stop it first",
+            )  # fmt: skip
+        secret = new_secret(existing, source, passphrase_file, passphrase_fd)
+        number = seal_keys(existing, source, secret or "")
+    say(f"{number} keys: {described(existing)}")
+    say("copies of before, in backups too, hold them open: `keys rotate` and `ca rotate` end those")
+
+
+@keys_app.command("source")
+def source_command(home: Home = _DEFAULT_HOME) -> None:
+    """Say where the private keys come from."""
+    say(f"keys: {described(ServerHome.existing(home))}")
 
 
 @keys_app.command("list")

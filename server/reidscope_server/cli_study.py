@@ -21,12 +21,13 @@ from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import SiteHead, Study
 from reidscope_protocols.terminal import say, show_json, show_table
-from reidscope_protocols.vocabulary import FailedGate
+from reidscope_protocols.vocabulary import SYNTHETIC, FailedGate
 from reidscope_server import cohort_words
 from reidscope_server.asked_tails import read_answers
 from reidscope_server.cli_plan import plan_command, width_to_come
 from reidscope_server.config import ServerHome
 from reidscope_server.draft import Answers, draft, read_constants
+from reidscope_server.key_files import check_apart, signing_key
 from reidscope_server.reaching import reach_of
 from reidscope_server.verbs import ask
 
@@ -307,11 +308,20 @@ def sign(
     """Sign a draft with the study key; nothing can change after that."""
     payload = draft_file.read_bytes()
     study = Study.parse(payload)
-    path = key or ServerHome.existing(home).key("study.pem")
-    envelope = sign_payload(payload, payload_type=Study.payload_type, key=StatementKey.load(path))
+    envelope = sign_payload(payload, payload_type=Study.payload_type, key=_key(study, home, key))
     write_durably(out, envelope, mode=_PUBLIC)
     say(f"signed {study.study_id}: {len(envelope)} bytes")
     say(width_to_come(study))
+
+
+def _key(study: Study, home: Path, elsewhere: Path | None) -> StatementKey:
+    """Return the key that signs: a file that was named, or the home's own where it may."""
+    if elsewhere is not None:
+        return StatementKey.load(elsewhere)
+    existing = ServerHome.existing(home)
+    if study.population != SYNTHETIC:
+        check_apart(existing)
+    return signing_key(existing, "study")
 
 
 @study_app.command("open")

@@ -1,7 +1,7 @@
 """A coordinator's home folder: where it listens, and where things lie in it.
 
 HOME/server.toml       name, host and the three ports
-HOME/keys/             ca.pem ca.crt tls.pem tls.crt study.pem coordinator.pem
+HOME/keys/             ca.pem ca.crt tls.pem tls.crt study.pem coordinator.pem: see key_files
 HOME/state.sqlite      sites, tokens, studies, decisions, releases, receipts: the truth
 HOME/constants/        public files of studies, named by their sha256
 """
@@ -9,6 +9,7 @@ HOME/constants/        public files of studies, named by their sha256
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from reidscope_protocols.enrolment import Addresses
 from reidscope_protocols.errors import ConfigError
 from reidscope_protocols.statements import malformed
 
+SEALED_SOURCES = ("passphrase", "file", "credential")
+_SOURCE = r"^(plain|passphrase|file:/[^\x00-\x1f]{1,4000}|credential:[A-Za-z0-9_.\-]{1,200})?$"
+KeySource = Annotated[str, StringConstraints(pattern=_SOURCE)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -33,6 +37,10 @@ class ServerConfig(BaseModel):
         Name or address that sites connect to; also what is listened on.
     enrolment_port, control_port, fleet_port : int
         TLS ports; nothing else is opened.
+    key_source : str
+        What opens the private keys: `passphrase`, `file:/PATH` of a mounted secret, or
+        `credential:NAME` of a systemd unit. `plain` leaves them open in the home on purpose; empty
+        does so for studies of synthetic people alone.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -40,6 +48,7 @@ class ServerConfig(BaseModel):
     enrolment_port: Port
     control_port: Port
     fleet_port: Port
+    key_source: KeySource = ""
 
     @property
     def addresses(self) -> Addresses:
@@ -48,6 +57,17 @@ class ServerConfig(BaseModel):
             enrolment=f"{self.host}:{self.enrolment_port}",
             control=f"{self.host}:{self.control_port}",
             fleet=f"{self.host}:{self.fleet_port}",
+        )
+
+
+def check_known(source: str) -> None:
+    """Raise ConfigError for a key source that is none."""
+    if not re.fullmatch(_SOURCE, source):
+        raise ConfigError(
+            "key source",
+            got="another word",
+            expected="plain, passphrase, file:/PATH or credential:NAME",
+            do="name one of these",
         )
 
 
@@ -119,5 +139,10 @@ def write_new_home(home: ServerHome, config: ServerConfig) -> None:
     home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (home.root / "keys", home.constants):
         folder.mkdir(mode=0o700, exist_ok=True)
+    write_config(home, config)
+
+
+def write_config(home: ServerHome, config: ServerConfig) -> None:
+    """Write `server.toml`."""
     lines = (f"{name} = {json.dumps(value)}" for name, value in config.model_dump().items())
     write_durably(home.config_file, ("\n".join(lines) + "\n").encode())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from reidscope_protocols.durable import sync_folder, write_durably
+from reidscope_protocols.durable import write_durably
 from reidscope_protocols.envelope import peek_payload, peek_type
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.key_change import KEY_LIFE, KeyChange, open_change, sign_change
@@ -21,6 +21,13 @@ from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
 from reidscope_protocols.statements import WORLD
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.config import ServerHome
+from reidscope_server.key_files import (
+    has_key,
+    keep_signing_key,
+    public_key,
+    remove_key,
+    signing_key,
+)
 
 _FILES = {KeyRole.STUDY: "study", KeyRole.COORDINATOR: "coordinator"}
 _TRAVELS = timedelta(days=730)
@@ -60,9 +67,9 @@ def rotate_own(home: ServerHome, role: KeyRole, *, at_once: bool = False) -> byt
             "key", got=f"{role}", expected=" or ".join(_FILES), do="name one of these two"
         )
     _settle(home, role)
-    old = StatementKey.load(home.key(f"{_FILES[role]}.pem"))
+    old = signing_key(home, _FILES[role])
     new = StatementKey.generate()
-    new.save(home.key(f"{_FILES[role]}.next.pem"))
+    keep_signing_key(home, f"{_FILES[role]}.next", new)
     change = sign_change(
         old,
         new,
@@ -109,7 +116,7 @@ def _lineage(home: ServerHome, role: KeyRole) -> tuple[KeyRecord, ...]:
     first = (
         KeyChange.parse(peek_payload(of_role[0])).old_key
         if of_role
-        else StatementKey.load(home.key(f"{_FILES[role]}.pem")).public
+        else public_key(home, _FILES[role])
     )
     created = first_day(home)
     records = [
@@ -131,11 +138,12 @@ def _changes_of(home: ServerHome, role: KeyRole) -> list[bytes]:
 
 def _settle(home: ServerHome, role: KeyRole) -> None:
     """Put a next key in place whose change was kept; a process may have died in between."""
-    following = home.key(f"{_FILES[role]}.next.pem")
-    if not following.exists():
+    voice = _FILES[role]
+    if not has_key(home, f"{voice}.next.pem"):
         return
     of_role = _changes_of(home, role)
-    public = StatementKey.load(following).public
+    public = public_key(home, f"{voice}.next")
     if of_role and KeyChange.parse(peek_payload(of_role[-1])).new_key == public:
-        following.replace(home.key(f"{_FILES[role]}.pem"))
-        sync_folder(following.parent)
+        # Sealed under its name, it is sealed anew; whoever dies in between does this again.
+        keep_signing_key(home, voice, signing_key(home, f"{voice}.next"))
+        remove_key(home, f"{voice}.next.pem")

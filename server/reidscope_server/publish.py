@@ -9,11 +9,12 @@ from re import fullmatch
 
 from reidscope_protocols.envelope import open_envelope, sign
 from reidscope_protocols.errors import InputError
-from reidscope_protocols.keys import KeyRing, StatementKey
+from reidscope_protocols.keys import KeyRing
 from reidscope_protocols.report import DEFAULT_LICENCE, LICENCE_PATTERN, Report
 from reidscope_protocols.statements import Release
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.coordinator import Coordinator
+from reidscope_server.key_files import signing_key
 from reidscope_server.own_keys import own_keys
 from reidscope_server.report.build import build_report
 from reidscope_server.report.readings import attackers, estimable, measured
@@ -92,7 +93,7 @@ def publish(
         enrolled_share=enrolled_share,
         sum_evidence=_sum_evidence(coordinator, study.sha256),
     )
-    envelope = sign(report, StatementKey.load(coordinator.home.key("coordinator.pem")))
+    envelope = sign(report, signing_key(coordinator.home, "coordinator"))
     out.mkdir(parents=True, exist_ok=True)
     write_report(out, report, envelope)
     return Published(report=report, headlines=headlines(report))

@@ -21,10 +21,10 @@ from reidscope_protocols.enrolment import certificate_sha256
 from reidscope_protocols.envelope import peek_payload, peek_type, sign
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.key_change import RootChange
-from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.statements import WORLD
 from reidscope_server.ca import certify_doors, new_authority
 from reidscope_server.config import ServerHome
+from reidscope_server.key_files import read_key, remove_key, signing_key, write_key
 from reidscope_server.own_keys import changes, keep_change
 
 WINDOW_DAYS = 30
@@ -66,7 +66,7 @@ def rotate_root(home: ServerHome, *, days: int = WINDOW_DAYS) -> Overlap:
             do="wait, or end the overlap: reidscope-server ca end",
         )
     pem, private = new_authority()
-    write_durably(home.key("ca.next.pem"), private)
+    write_key(home, "ca.next.pem", private)
     write_durably(home.key("ca.next.crt"), pem)
     now = datetime.now(UTC)
     change = RootChange(
@@ -77,7 +77,7 @@ def rotate_root(home: ServerHome, *, days: int = WINDOW_DAYS) -> Overlap:
         new_ca_pem=pem.decode(),
         overlap_ends=now + timedelta(days=days),
     )
-    keep_change(home, sign(change, StatementKey.load(home.key("coordinator.pem"))), "root")
+    keep_change(home, sign(change, signing_key(home, "coordinator")), "root")
     made = overlap(home)
     # Safety: the change was just kept, and names the two roots that lie there.
     assert made is not None
@@ -110,12 +110,12 @@ def end_overlap(home: ServerHome, *, now: datetime | None = None) -> bool:
     old, new = home.key("ca.crt").read_bytes(), home.key("ca.next.crt").read_bytes()
     if certificate_sha256(old.decode()) == both.old_sha256:
         write_durably(home.key("former") / f"ca-{both.old_sha256[:_SHOWN]}.crt", old)
-    private = home.key("ca.next.pem").read_bytes()
+    private = read_key(home, "ca.next.pem")
     certify_doors(home, x509.load_pem_x509_certificate(new), private)
-    write_durably(home.key("ca.pem"), private)
+    write_key(home, "ca.pem", private)
     write_durably(home.key("ca.crt"), new)
     # The next root goes last: whoever dies before it does all of this again.
-    home.key("ca.next.pem").unlink()
+    remove_key(home, "ca.next.pem")
     home.key("ca.next.crt").unlink()
     sync_folder(home.key("ca.crt").parent)
     return True

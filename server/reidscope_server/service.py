@@ -21,12 +21,12 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from reidscope_protocols.errors import ReidscopeError, TokenRefusedError
-from reidscope_protocols.keys import read_private_file
 from reidscope_protocols.proto import reidscope_pb2, reidscope_pb2_grpc
 from reidscope_protocols.versions import Versions
 from reidscope_protocols.wire import CONSTANT_CHUNK
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
+from reidscope_server.key_files import read_key
 from reidscope_server.own_keys import changes
 from reidscope_server.roots import trusted_pem
 
@@ -208,7 +208,7 @@ def _credentials(home: ServerHome, *, sites_only: bool) -> grpc.ServerCredential
 
     def now() -> grpc.ServerCertificateConfiguration:
         own = (
-            read_private_file(home.key("tls.pem"), what="TLS key"),
+            read_key(home, "tls.pem"),
             home.key("tls.crt").read_bytes(),
         )
         roots = trusted_pem(home) if sites_only else None

@@ -29,11 +29,12 @@ from reidscope_protocols.key_change import (
     KeyChange,
     open_change,
 )
-from reidscope_protocols.keys import KeyRecord, KeyRing, StatementKey
+from reidscope_protocols.keys import KeyRecord, KeyRing
 from reidscope_protocols.statements import COORDINATOR
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.ca import certify_site
 from reidscope_server.config import ServerHome
+from reidscope_server.key_files import signing_key
 from reidscope_server.own_keys import believed_keys
 from reidscope_server.roots import overlap
 from reidscope_server.store import transaction
@@ -348,7 +349,7 @@ class SiteKeys:
                 if record.role is KeyRole.STUDY
             )[-_NAMED:],
         )
-        return sign(grant, StatementKey.load(self._home.key("coordinator.pem")))
+        return sign(grant, signing_key(self._home, "coordinator"))
 
 
 def current_record(site: str, public: str, since: datetime) -> KeyRecord:

@@ -18,12 +18,12 @@ from reidscope_protocols.errors import (
     MalformedError,
     ReplayedError,
 )
-from reidscope_protocols.keys import KeyRing, StatementKey
+from reidscope_protocols.keys import KeyRing
 from reidscope_protocols.reopened import reopened
 from reidscope_protocols.secure_sum import MaskedRelease, SumKeys
 from reidscope_protocols.statements import Decision, Receipt, Release
 from reidscope_protocols.study import SiteHead, Study
-from reidscope_protocols.vocabulary import KeyRole, Verdict
+from reidscope_protocols.vocabulary import SYNTHETIC, KeyRole, Verdict
 from reidscope_server.admission import (
     Approved,
     AsAsked,
@@ -36,6 +36,7 @@ from reidscope_server.admission import (
     admit_decision,
 )
 from reidscope_server.config import ServerHome
+from reidscope_server.key_files import check_apart, signing_key
 from reidscope_server.own_keys import believed_keys, own_keys
 from reidscope_server.poison import against_poison
 from reidscope_server.sites import Sites
@@ -111,10 +112,14 @@ class Studies:
             Not signed by the study key, malformed, or out of date.
         InputError
             Another study with the same id is open.
+        PolicyRefusalError
+            It is about people, and the home's keys lie open in it.
         """
         ring = KeyRing(believed_keys(self._home))
         study = open_envelope(envelope, Study, ring, role=KeyRole.STUDY)
         study.statement.check_time(datetime.now(UTC))
+        if study.statement.population != SYNTHETIC:
+            check_apart(self._home)
         known = {constant.sha256 for constant in study.statement.constants}
         for sha256, content in constants.items():
             if hashlib.sha256(content).hexdigest() != sha256:
@@ -431,7 +436,7 @@ class Studies:
             ledger=release.ledger,
             counter=last + 1,
         )
-        key = StatementKey.load(self._home.key("coordinator.pem"))
+        key = signing_key(self._home, "coordinator")
         self._connection.execute(
             "INSERT INTO receipt VALUES (?, ?, ?, ?)",
             (release.site, last + 1, study.sha256, sign(receipt, key)),

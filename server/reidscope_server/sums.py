@@ -19,7 +19,6 @@ from reidscope_protocols.errors import (
     ReplayedError,
     StatementError,
 )
-from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.secure_sum import (
     MaskedRelease,
     Participants,
@@ -32,6 +31,7 @@ from reidscope_protocols.secure_sum import (
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_server.config import ServerHome
+from reidscope_server.key_files import signing_key
 from reidscope_server.sites import Sites
 from reidscope_server.store import timestamp, transaction
 from reidscope_server.sum_admission import admit_masked, noise_of
@@ -361,7 +361,7 @@ class Sums:
             phase="done" if phase.is_final else "sum" if phase is Phase.SUM else "keys",
             keys=tuple(key.decode() for key in keys),
         )
-        envelope = sign(told, StatementKey.load(self._home.key("coordinator.pem")))
+        envelope = sign(told, signing_key(self._home, "coordinator"))
         listed = envelope if phase is Phase.SUM else self.current(study.sha256).listed
         if phase is Phase.KEYS:
             listed = None

@@ -6,7 +6,8 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import grpc
@@ -17,6 +18,7 @@ from reidscope_protocols.terminal import forgiving
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
 from reidscope_server.flower import IN_MEMORY, Fleet, FleetSite, TlsFiles
+from reidscope_server.key_files import described, key_path, unlock
 from reidscope_server.roots import end_overlap, trusted_pem
 from reidscope_server.rounds import one_turn
 from reidscope_server.service import control_server, enrolment_server
@@ -77,17 +79,15 @@ def _run(
     stop: threading.Event,
 ) -> None:
     config = home.config()
-    tls = TlsFiles(
-        certificate=str(home.key("tls.crt")),
-        key=str(home.key("tls.pem")),
-        authority=str(home.key("ca.crt")),
-    )
+    unlock(home)
+    say(f"keys: {described(home)}")
     enrolment = EnrolmentDoor(home, say)
     fleet = Fleet(IN_MEMORY, UpToDate(home.database, lambda: fleet_sites(home)))
     control = _started(control_server, home, "control")
     try:
         with (
             Coordinator.opened(home) as coordinator,
+            _tls_files(home) as tls,
             fleet.door(config.host, config.fleet_port, tls),
         ):
             fleet.begin()
@@ -110,6 +110,14 @@ def _run(
     finally:
         enrolment.match(wanted=False)
         control.stop(_GRACE_SECONDS).wait()
+
+
+@contextmanager
+def _tls_files(home: ServerHome) -> Iterator[TlsFiles]:
+    with key_path(home, "tls.pem") as key:
+        yield TlsFiles(
+            certificate=str(home.key("tls.crt")), key=key, authority=str(home.key("ca.crt"))
+        )
 
 
 def _turn(coordinator: Coordinator, fleet: Fleet, say: Say, *, failing: bool) -> bool:

@@ -18,7 +18,7 @@ from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.statements import Receipt
 from reidscope_protocols.study import Constant, Study
-from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
+from reidscope_protocols.vocabulary import SYNTHETIC, DecisionReason, KeyRole, Verdict
 from reidscope_site.allowed import check_allowed
 from reidscope_site.config import Home, Policy
 from reidscope_site.consent import Consent
@@ -36,7 +36,7 @@ from reidscope_site.roles import Caller, check_role
 from reidscope_site.sent import Sent
 from reidscope_site.snapshot import Snapshot
 from reidscope_site.store import connect, transaction
-from reidscope_site.studies import NOBODY, Studies, check_policy
+from reidscope_site.studies import Studies, check_policy
 from reidscope_site.study_key import alive, is_destroyed
 from reidscope_site.sums import Sums
 from reidscope_site.witness import Witness
@@ -149,7 +149,7 @@ class Agent:
         )
         check_allowed(study, policy, self.pinned)
         programs_of(study.statement.experiment.arms)
-        if study.statement.population != NOBODY:
+        if study.statement.population != SYNTHETIC:
             check_apart(self.home)
 
     def _check_not_wiped(self, study_sha256: str) -> None:

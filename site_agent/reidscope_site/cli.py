@@ -13,7 +13,15 @@ from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.enrolment import Invitation
 from reidscope_protocols.errors import ConfigError, WrongAudienceError
-from reidscope_protocols.terminal import progress, run_as_command, say, show_json, show_table
+from reidscope_protocols.terminal import (
+    progress,
+    run_as_command,
+    say,
+    show_findings,
+    show_json,
+    show_table,
+)
+from reidscope_protocols.version_option import VERSION_HELP, spoken, version_teller
 from reidscope_site import enrol as enrolment
 from reidscope_site.agent import Agent
 from reidscope_site.audit import find_own_bytes
@@ -54,6 +62,15 @@ app.command("resume")(resume_command)
 app.command("status")(status_command)
 app.command("wipe")(wipe_command)
 app.add_typer(keys_app, name="keys")
+_TELL = version_teller("reidscope-site", spoken)
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_TELL, help=VERSION_HELP)
+]
+
+
+@app.callback()
+def root(*, _version: Version = False) -> None:
+    """Take an option that needs no command."""
 
 
 class Population(StrEnum):
@@ -384,13 +401,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check this home, its keys, its ledger, the installation and the wire; reads no data."""
-    findings = examine(Home.existing(home), offline=offline)
-    if as_json:
-        show_json([{"what": found.what, "fine": found.fine} for found in findings])
-    else:
-        for found in findings:
-            say(f"{'ok  ' if found.fine else 'BAD '} {found.what}")
-    if not all(found.fine for found in findings):
+    if not show_findings(examine(Home.existing(home), offline=offline), as_json=as_json):
         raise ConfigError(
             "doctor", got="findings above", expected="none", do="mend them before serving"
         )

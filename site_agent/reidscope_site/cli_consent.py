@@ -10,7 +10,7 @@ import typer
 
 from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
-from reidscope_protocols.errors import InputError
+from reidscope_protocols.errors import InputError, NotReadyError
 from reidscope_protocols.terminal import say, show_json, show_table
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_site.cli_options import DEFAULT_HOME, AsJson, HomeOption, Role, StudyArgument
@@ -127,8 +127,21 @@ def wipe_command(study: StudyArgument, home: HomeOption = DEFAULT_HOME, role: Ro
     say(f"{study}: its key is destroyed; where nothing was released, this site is lost to it")
 
 
-def status_command(home: HomeOption = DEFAULT_HOME, *, as_json: AsJson = False) -> None:
+def status_command(
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    running: Annotated[
+        bool,
+        typer.Option("--running", help="Fail unless a running agent answers: for health checks."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show how the agent stands: studies, epsilon, hours, disk, versions."""
+    if running and not _is_running(home):
+        raise NotReadyError(
+            "agent", got="none that runs in this home", expected="one",
+            do="start it: reidscope-site serve",
+        )  # fmt: skip
     said = ask(home, "status", {})
     answer = {"running": _is_running(home), **said}
     if as_json:

@@ -11,6 +11,7 @@ import typer
 from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import ConfigError, NotReadyError
+from reidscope_protocols.key_source import passphrase_from
 from reidscope_protocols.keys import read_private_file
 from reidscope_protocols.terminal import say
 from reidscope_site.agent import Agent
@@ -18,15 +19,11 @@ from reidscope_site.cli_options import DEFAULT_HOME, HomeOption
 from reidscope_site.config import Home
 from reidscope_site.control import control
 from reidscope_site.journal import Event
-from reidscope_site.key_source import (
-    IN_MEMORY,
-    PRIVATE,
-    passphrase_from,
-    use_folder,
-)
+from reidscope_site.key_source import IN_MEMORY, PRIVATE, use_folder
 from reidscope_site.locked_keys import check_opens, lock, unlock
-from reidscope_site.rotation import alone, install, prepare
+from reidscope_site.rotation import alone, install, is_under_way, prepare
 from reidscope_site.store import file_system_of
+from reidscope_site.taking_part import bound_to_key
 from reidscope_site.upkeep import agree, keep_up
 
 keys_app = typer.Typer(help="Where the site's keys lie, and what follows them.",
@@ -99,6 +96,9 @@ def rotate_command(
     stolen: Annotated[
         bool, typer.Option("--stolen", help="End the old key now, instead of in 30 days.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Though this site drops out of sums under way.")
+    ] = False,
     request: Annotated[
         Path | None, typer.Option(help="Write the change to a file instead of sending it.")
     ] = None,
@@ -132,6 +132,8 @@ def rotate_command(
             _move(existing, into)
         agent = Agent(existing)
         try:
+            if install_file is None and not is_under_way(existing):
+                _check_sums(agent, leaves=force or stolen)
             if request is not None:
                 write_durably(request, prepare(existing, agent.pinned, stolen=stolen))
                 seal()
@@ -149,6 +151,20 @@ def rotate_command(
         seal()
     lasts = "has ended" if stolen else "holds for 30 days beside it, for what it has signed"
     say(f"the old one {lasts}; a running agent goes on with the new keys by itself")
+
+
+def _check_sums(agent: Agent, *, leaves: bool) -> None:
+    """Raise NotReadyError where a new key ends this site's part in a sum; say so if it may."""
+    bound = bound_to_key(agent)
+    if bound and not leaves:
+        raise NotReadyError(
+            "keys",
+            got=f"studies whose shared noise needs the key of now: {', '.join(bound)}",
+            expected="none under way",
+            do="wait for their sums or decline them; or --force, and this site drops out of them",
+        )
+    if bound:
+        say(f"this site drops out of: {', '.join(bound)}; tell the coordinator")
 
 
 def _granted(agent: Agent, *, stolen: bool, seal: Callable[[], None]) -> bytes:

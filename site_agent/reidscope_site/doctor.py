@@ -8,7 +8,6 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import metadata
@@ -21,10 +20,10 @@ from reidscope_deid.keys import load_key
 from reidscope_protocols.errors import (
     ConfigError,
     PolicyRefusalError,
-    ReidscopeError,
     UnsupportedError,
 )
 from reidscope_protocols.keys import StatementKey, read_private_file
+from reidscope_protocols.terminal import Finding, findings
 from reidscope_protocols.vocabulary import KeyRole
 from reidscope_site.agent import Agent
 from reidscope_site.config import Home
@@ -44,14 +43,6 @@ _OTHERS = 0o077
 _ROOM_BYTES = 1 << 30
 _LEAST_LEFT = timedelta(days=14)
 _PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([0-9.]+)\.\*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at; `what` says what is wrong where it is not fine."""
-
-    what: str
-    fine: bool
 
 
 def examine(home: Home, *, offline: bool = False) -> tuple[Finding, ...]:
@@ -96,13 +87,7 @@ def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
         "installed average head": template_bytes,
         "external defacers of the policy": lambda: programs_of(home.policy().arms),
     }
-    for what, check in checks.items():
-        try:
-            check()
-        except ReidscopeError as error:
-            yield Finding(what=str(error), fine=False)
-        else:
-            yield Finding(what=what, fine=True)
+    yield from findings(checks)
 
 
 def _reached(home: Home) -> dict[str, Callable[[], object]]:

@@ -4,8 +4,7 @@
     another volume     a mounted secret, a stick
     beside the data    the folder that `init` makes: for demonstrations
 
-The passphrase itself is typed, or comes through a file descriptor, a mounted secret, or a systemd
-credential.
+Where the passphrase comes from: reidscope_protocols.key_source.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from pathlib import Path
 
 from reidscope_protocols.durable import sync_folder, write_durably
 from reidscope_protocols.errors import ConfigError, PolicyRefusalError
+from reidscope_protocols.key_source import share_a_volume
 from reidscope_protocols.keys import StatementKey, read_private_file
 from reidscope_site.config import Home
 from reidscope_site.store import file_system_of
 
 PRIVATE = ("site.key", "statement.pem", "transport.pem")
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
-_LONGEST = 4096  # bytes
 _PUBLIC = 0o644
 DO = "reidscope-site keys lock and unlock, or keys use FOLDER, or systemd's LoadCredentialEncrypted"
 
@@ -41,8 +40,8 @@ def source_of(home: Home) -> KeySource:
     """Say where the keys that would be used now lie."""
     if not all(home.key(name).exists() for name in PRIVATE):
         return KeySource.NONE
-    kept = {home.key(name).resolve().stat().st_dev for name in PRIVATE}
-    if kept & _devices_of_data(home):
+    kept = [home.key(name).resolve() for name in PRIVATE]
+    if share_a_volume(kept, _data(home)):
         return KeySource.BESIDE
     in_memory = file_system_of(home.keys) in IN_MEMORY
     return KeySource.MEMORY if in_memory else KeySource.VOLUME
@@ -82,7 +81,7 @@ def use_folder(home: Home, folder: Path) -> KeySource:
                 do="copy them first: another site key would lose every pseudonym",
             )
     StatementKey.load(folder / "statement.pem")
-    if (folder / PRIVATE[0]).resolve().stat().st_dev in _devices_of_data(home):
+    if share_a_volume([(folder / PRIVATE[0]).resolve()], _data(home)):
         raise ConfigError(
             "keys",
             got="a folder on the volume of the home or of the data",
@@ -113,49 +112,6 @@ def remove_own(home: Home) -> None:
         sync_folder(home.root)
 
 
-def passphrase_from(
-    file: Path | None = None, *, descriptor: int | None = None, credential: str = ""
-) -> str | None:
-    """Read the passphrase's one line from where it was said to be; None where it was not said.
-
-    Parameters
-    ----------
-    file : Path, optional
-        A mounted secret.
-    descriptor : int, optional
-        An open file descriptor, as `3` with `3<<<"..."`.
-    credential : str
-        Name of a systemd credential of this unit.
-
-    Raises
-    ------
-    ConfigError
-        Two places at once, no such place, or no line of text there.
-    """
-    said = sum((file is not None, descriptor is not None, bool(credential)))
-    if not said:
-        return None
-    try:
-        if said > 1:
-            raise ValueError  # noqa: TRY301  # told below, like every other way to get it wrong
-        if descriptor is not None:
-            with os.fdopen(descriptor, "rb") as stream:
-                content = stream.read(_LONGEST)
-        else:
-            folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-            if credential and (not folder or Path(credential).name != credential):
-                raise ValueError  # noqa: TRY301  # told below, as above
-            content = (file or Path(folder, credential)).read_bytes()[:_LONGEST]
-        return content.decode("utf-8").splitlines()[0]
-    except (OSError, ValueError, IndexError):
-        raise ConfigError(
-            "passphrase",
-            got="nothing that can be read there, or two places at once",
-            expected="one line in a file, a file descriptor or a systemd credential",
-            do="correct it",
-        ) from None
-
-
 def _keep_certificate(home: Home) -> None:
     """Keep the certificate, which is public, in the home itself."""
     held = home.key("transport.crt")
@@ -163,7 +119,6 @@ def _keep_certificate(home: Home) -> None:
         write_durably(home.renewed_certificate, held.read_bytes(), mode=_PUBLIC)
 
 
-def _devices_of_data(home: Home) -> set[int]:
+def _data(home: Home) -> tuple[Path, ...]:
     config = home.config()
-    named = (home.root, *map(Path, filter(None, (config.dicom, config.bids, config.photos))))
-    return {path.stat().st_dev for path in named if path.exists()}
+    return (home.root, *map(Path, filter(None, (config.dicom, config.bids, config.photos))))

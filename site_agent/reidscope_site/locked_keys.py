@@ -1,7 +1,7 @@
 """Keys at rest: sealed under a passphrase in one file, unpacked into memory while the agent runs.
 
-scrypt (2^17, 8, 1: 128 MiB) makes the key, AES-256-GCM seals each value under its own name, so that
-none can stand in another's place. HOME/keys is a folder, or, once
+Each value is sealed under its own name (reidscope_protocols.sealing), so that none can stand in
+another's place. HOME/keys is a folder, or, once
 unlocked, a link to a folder of a memory file system, which a restart empties. Sites with systemd
 credentials or mounted secrets make the same link by hand.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Base64Bytes, Field, ValidationError
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import ConfigError, InvariantError
+from reidscope_protocols.key_source import check_long_enough
+from reidscope_protocols.sealing import SealedValue, new_salt, seal, stretched, unseal
 from reidscope_protocols.statements import Parsed
 from reidscope_site.config import Home
 from reidscope_site.key_source import IN_MEMORY, PRIVATE, link, remove_own
@@ -29,21 +29,14 @@ from reidscope_site.rotation import NEXT
 from reidscope_site.store import file_system_of
 
 _NAMES = (*PRIVATE, "transport.crt", *NEXT)
-_SHORTEST = 12  # characters
-_SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
 _SCHEMA: Final = "reidscope.locked-keys/2"
 _FIRST_SCHEMA: Final = "reidscope.locked-keys/1"
-
-
-class _Value(Parsed):
-    nonce: Base64Bytes
-    sealed: Base64Bytes
 
 
 class _Sealed(Parsed):
     schema_: Literal["reidscope.locked-keys/2"] = Field(_SCHEMA, alias="schema")
     salt: Base64Bytes
-    values: dict[str, _Value] = Field(max_length=len(_NAMES))
+    values: dict[str, SealedValue] = Field(max_length=len(_NAMES))
 
 
 class _FirstSealed(Parsed):
@@ -63,13 +56,7 @@ def lock(home: Home, file: Path, passphrase: str) -> None:
     ConfigError
         A passphrase of fewer than 12 characters, or no keys.
     """
-    if len(passphrase) < _SHORTEST:
-        raise ConfigError(
-            "passphrase",
-            got=f"{len(passphrase)} characters",
-            expected=f"at least {_SHORTEST}",
-            do="take five words out of a hat",
-        )
+    check_long_enough(passphrase)
     folder = home.key("")
     held = {name: (folder / name).read_bytes() for name in _NAMES if (folder / name).exists()}
     if not set(PRIVATE) <= held.keys():
@@ -116,14 +103,14 @@ def unlock(home: Home, file: Path, passphrase: str, into: Path) -> None:
 
 
 def _sealed(held: Mapping[str, bytes], passphrase: str) -> bytes:
-    salt = secrets.token_bytes(_SALT_BYTES)
-    key = AESGCM(_stretched(passphrase, salt))
-    values = {}
-    for name, content in held.items():
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = key.encrypt(nonce, content, _bound_to(name))
-        values[name] = {"nonce": _text(nonce), "sealed": _text(sealed)}
-    return json.dumps({"schema": _SCHEMA, "salt": _text(salt), "values": values}).encode()
+    salt = new_salt()
+    key = stretched(passphrase, salt)
+    values = {
+        name: seal(key, content, bound_to=_bound_to(name)).model_dump(mode="json")
+        for name, content in held.items()
+    }
+    said = {"schema": _SCHEMA, "salt": base64.b64encode(salt).decode(), "values": values}
+    return json.dumps(said).encode()
 
 
 def _opened(content: bytes, passphrase: str) -> dict[str, bytes]:
@@ -131,10 +118,9 @@ def _opened(content: bytes, passphrase: str) -> dict[str, bytes]:
         if json.loads(content).get("schema") == _FIRST_SCHEMA:
             return _opened_first(content, passphrase)
         said = _Sealed.model_validate_json(content)
-        key = AESGCM(_stretched(passphrase, said.salt))
+        key = stretched(passphrase, said.salt)
         held = {
-            name: key.decrypt(each.nonce, each.sealed, _bound_to(name))
-            for name, each in said.values.items()
+            name: unseal(key, each, bound_to=_bound_to(name)) for name, each in said.values.items()
         }
         if not set(PRIVATE) <= held.keys() <= set(_NAMES):
             raise ValueError  # noqa: TRY301  # a file that was cut: told below, as the others
@@ -150,7 +136,7 @@ def _opened(content: bytes, passphrase: str) -> dict[str, bytes]:
 
 def _opened_first(content: bytes, passphrase: str) -> dict[str, bytes]:
     said = _FirstSealed.model_validate_json(content)
-    key = AESGCM(_stretched(passphrase, said.salt))
+    key = AESGCM(stretched(passphrase, said.salt))
     plain = json.loads(key.decrypt(said.nonce, said.sealed, _FIRST_SCHEMA.encode()))
     # Safety: sealed by us under the passphrase: nobody else chose the names.
     return {name: base64.b64decode(plain[name]) for name in _NAMES if name in plain}
@@ -158,11 +144,3 @@ def _opened_first(content: bytes, passphrase: str) -> dict[str, bytes]:
 
 def _bound_to(name: str) -> bytes:
     return f"{_SCHEMA}|keys|{name}".encode()
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def _stretched(passphrase: str, salt: bytes) -> bytes:
-    return Scrypt(salt=salt, length=_KEY_BYTES, n=1 << 17, r=8, p=1).derive(passphrase.encode())

@@ -99,6 +99,11 @@ def prepare(home: Home, pinned: PinnedCoordinator, *, stolen: bool = False) -> b
     return change
 
 
+def is_under_way(home: Home) -> bool:
+    """Whether a change was drawn and not granted yet: it may be on its way."""
+    return home.key(_ASKED).exists()
+
+
 def install(home: Home, pinned: PinnedCoordinator, grant: bytes) -> None:
     """Check the grant of the change that is under way, and put the keys that follow in place.
 

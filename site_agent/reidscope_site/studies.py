@@ -10,14 +10,13 @@ from reidscope_protocols.errors import MalformedError, PolicyRefusalError
 from reidscope_protocols.keys import KeyRing
 from reidscope_protocols.reopened import reopened
 from reidscope_protocols.study import Study
-from reidscope_protocols.vocabulary import KeyRole
+from reidscope_protocols.vocabulary import SYNTHETIC, KeyRole
 from reidscope_site.config import Policy
 from reidscope_site.distributed_policy import check_distributed
 from reidscope_site.following import refuse_ended
 from reidscope_site.ledger import Ledger
 from reidscope_site.store import transaction
 
-NOBODY = "synthetic people"
 """The population of demonstrations: nobody can be harmed by an older ledger."""
 
 
@@ -123,7 +122,7 @@ def check_policy(
             expected=f"at least {study.minimum_declared_people}",
             do="decline: the study asks for larger sites",
         )
-    if study.population != NOBODY and not ledger.is_witnessed:
+    if study.population != SYNTHETIC and not ledger.is_witnessed:
         raise PolicyRefusalError(
             "the ledger",
             got="one without a witness",

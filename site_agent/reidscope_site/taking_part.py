@@ -122,6 +122,23 @@ def queue_again(agent: Agent) -> None:
             agent.outbox.add(MASKED, study.sha256, attempt.masked)
 
 
+def bound_to_key(agent: Agent) -> tuple[str, ...]:
+    """Name the approved sums that still need the statement key which this site signs with now.
+
+    The others' approvals bind the roster and its keys: no signed change puts another key there.
+    """
+    now, public, site = datetime.now(UTC), agent.statement_key.public, agent.config.name
+    return tuple(
+        study.statement.study_id
+        for study in agent.studies.every()
+        if (noise := study.statement.noise) is not None
+        and noise.key_of(site) == public
+        and now <= study.statement.closes_at
+        and agent.consent.verdict(study.sha256) is Verdict.APPROVED
+        and not _is_over(agent, study)
+    )
+
+
 def settle_sums(agent: Agent) -> None:
     """Erase outcomes that have no further use.
 
@@ -130,12 +147,19 @@ def settle_sums(agent: Agent) -> None:
     """
     now = datetime.now(UTC)
     for study in agent.studies.every():
-        noise, attempt = study.statement.noise, agent.sums.current(study.sha256)
-        if noise is None or attempt is None:
+        if study.statement.noise is None or agent.sums.current(study.sha256) is None:
             continue
-        last = charge_name(study.statement, noise.attempts)
-        spent = attempt.number == noise.attempts and agent.ledger.charged(study.sha256, last)
-        if spent or attempt.done or now > study.statement.closes_at:
+        if _is_over(agent, study) or now > study.statement.closes_at:
             outcomes = Outcomes(agent.connection, agent.site_key, study.sha256)
             if outcomes.known():
                 outcomes.erase()
+
+
+def _is_over(agent: Agent, study: Opened[Study]) -> bool:
+    """Whether the coordinator knows the sum, or the last attempt was charged here."""
+    attempt, attempts = agent.sums.current(study.sha256), noise_of(study).attempts
+    if attempt is None:
+        return False
+    last = charge_name(study.statement, attempts)
+    spent = attempt.number == attempts and agent.ledger.charged(study.sha256, last)
+    return spent or attempt.done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from reidscope_protocols.enrolment import certificate_sha256
 from reidscope_protocols.envelope import sign
 from reidscope_protocols.errors import (
     BadSignatureError,
+    ConfigError,
     InputError,
     PolicyRefusalError,
     ReplayedError,
@@ -24,12 +26,16 @@ from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.statements import COORDINATOR, WORLD
 from reidscope_protocols.vocabulary import DecisionReason, KeyRole, Verdict
 from reidscope_server.ca import new_authority
+from reidscope_server.config import ServerHome, write_config
+from reidscope_server.key_files import remember, signing_key
 from reidscope_server.own_keys import rotate_own
+from reidscope_server.sealing_keys import seal_keys
 from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
 from reidscope_site.enrol import certificate_request, install, make_keys, request
 
 CATALOGUE = Catalogue()
 attack = CATALOGUE.attack
+_PASSPHRASE = "five words out of hats"
 
 
 def change(world: World, old: StatementKey, new: StatementKey, **changes: Any) -> bytes:
@@ -165,3 +171,38 @@ def _(world: World) -> None:
     grant = coordinator.sites.enrol(request(home, altered), altered.token)
     coordinator.close()
     install(home, altered, grant)
+
+
+@attack("a study signed with a copy of the coordinator's disk", ConfigError)
+def _(world: World) -> None:
+    """The backup of a coordinator whose keys are sealed; the thief guesses the passphrase."""
+    copy = stolen_backup(world)
+    remember(copy, "passphrase", "the name of the hospital")
+    signing_key(copy, "study")
+
+
+@attack("a key of one's own beside the sealed ones", ConfigError)
+def _(world: World) -> None:
+    """Whoever can write to the coordinator's disk leaves an open study key there."""
+    copy = stolen_backup(world)
+    remember(copy, "passphrase", _PASSPHRASE)
+    StatementKey.generate().save(copy.key("study.pem"))
+    signing_key(copy, "study")
+
+
+@attack("a study of patients by a coordinator whose keys lie open", PolicyRefusalError)
+def _(world: World) -> None:
+    """Nobody said that this coordinator's volume is looked after otherwise."""
+    home = world.operator.home
+    write_config(home, home.config().model_copy(update={"key_source": ""}))
+    world.operator.open(population="patients")
+
+
+def stolen_backup(world: World) -> ServerHome:
+    """Seal a coordinator's home, and return a copy of it as a thief has one."""
+    folder = world.operator.home.root.parent
+    sealed, copy = ServerHome(folder / "sealed"), ServerHome(folder / "stolen")
+    shutil.copytree(world.operator.home.root, sealed.root)
+    seal_keys(sealed, "passphrase", _PASSPHRASE)
+    shutil.copytree(sealed.root, copy.root)
+    return copy

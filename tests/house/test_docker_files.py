@@ -119,7 +119,11 @@ def test_a_site_reads_its_data_and_writes_its_home_and_its_witness_alone() -> No
 
 def test_secrets_are_files_and_none_stands_in_the_environment() -> None:
     said = compose()
-    assert set(said["services"]["site"]["secrets"]) == set(said["secrets"])
+    named = [
+        secret for service in said["services"].values() for secret in service.get("secrets", ())
+    ]
+    assert sorted(named) == sorted(said["secrets"])
+    assert said["services"]["coordinator"]["secrets"] == ["coordinator_key"]
     assert all(set(secret) == {"file"} for secret in said["secrets"].values())
     assert all("environment" not in service for service in said["services"].values())
     for name in set(IMAGES.values()):
@@ -142,16 +146,25 @@ def test_a_script_is_executable_parses_and_stops_at_the_first_error(script: Path
     subprocess.run([bash, "-n", str(script)], check=True)
 
 
-def test_the_unit_runs_as_nobody_special_and_writes_its_own_state_alone() -> None:
+@pytest.mark.parametrize(
+    ("unit_file", "command"),
+    [
+        ("reidscope-site.service", "reidscope-site serve"),
+        ("reidscope-server.service", "reidscope-server up"),
+    ],
+)
+def test_a_unit_runs_as_nobody_special_and_writes_its_own_state_alone(
+    unit_file: str, command: str
+) -> None:
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd minds the case
-    unit.read(DOCKER / "reidscope-site.service")
+    unit.read(DOCKER / unit_file)
     service = dict(unit["Service"])
     assert service["User"] == "reidscope"
     assert service["ProtectSystem"] == "strict"
     assert service["CapabilityBoundingSet"] == ""
     assert service["NoNewPrivileges"] == "true"
     assert service["StateDirectoryMode"] == "0700"
-    assert service["ExecStart"].endswith("reidscope-site serve")
+    assert service["ExecStart"].endswith(command)
     assert "AF_UNIX" in service["RestrictAddressFamilies"]
     assert "AF_PACKET" not in service["RestrictAddressFamilies"]

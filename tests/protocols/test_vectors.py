@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reidscope_protocols import errors
+from reidscope_protocols import errors, key_change
 from reidscope_protocols.envelope import Opened, issued_within, open_envelope
+from reidscope_protocols.key_change import KeyChange, open_change
 from reidscope_protocols.keys import KeyRecord, KeyRing
 from reidscope_protocols.secure_sum import MaskedRelease, SumKeys, SumRound
 from reidscope_protocols.statements import Decision, Receipt, Release, Statement
@@ -26,6 +29,7 @@ KINDS: dict[str, type[Statement]] = {
     "sum-keys": SumKeys,
     "sum-round": SumRound,
     "masked-release": MaskedRelease,
+    "key-change": KeyChange,
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
@@ -38,10 +42,12 @@ def read(said: dict[str, Any]) -> Opened[Statement]:
     """As a reader does it: signature, type, shape, then time and audience."""
     ring = KeyRing.of(KeyRecord.model_validate_json(json.dumps(record)) for record in said["ring"])
     data = said["envelope"].encode().ljust(said.get("padded_to", 0))
-    opened = open_envelope(
-        data, KINDS[said["statement"]], ring, role=KeyRole(said["role"]), site=said["site"]
-    )
-    issued_within(opened.statement, now=datetime.fromisoformat(said["now"]), reader=said["reader"])
+    role, site, now = KeyRole(said["role"]), said["site"], datetime.fromisoformat(said["now"])
+    if said["statement"] == "key-change":
+        # Two signatures: its own reader checks both, and what the one says of the other.
+        return open_change(data, ring, role=role, site=site, reader=said["reader"], now=now).change
+    opened = open_envelope(data, KINDS[said["statement"]], ring, role=role, site=site)
+    issued_within(opened.statement, now=now, reader=said["reader"])
     return opened
 
 
@@ -84,3 +90,18 @@ def test_a_message_does_not_repeat_what_stood_in_a_field() -> None:
         assert "committee" not in str(caught.value)
         assert "everybody" not in str(caught.value)
         assert "\x1b" not in str(caught.value)
+
+
+def test_every_refusal_that_a_change_of_keys_can_meet_has_a_vector() -> None:
+    source = Path(inspect.getsourcefile(key_change) or "").read_text(encoding="utf-8")
+    reasons = set(re.findall(r'got="([^"]+)"', source))
+    assert len(reasons) >= 4
+    met = set()
+    for name in NAMES:
+        if name.startswith("key-change_bad_"):
+            with pytest.raises(errors.ReidscopeError) as caught:
+                read(vector(name))
+            met.add(caught.value.problem.got)
+    assert reasons <= met
+    # and those of the envelope, the time and the audience, which a change shares with the others
+    assert len(met) >= len(reasons) + 6

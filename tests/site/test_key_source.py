@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reidscope_protocols.errors import ConfigError, PolicyRefusalError
+from reidscope_protocols.key_source import passphrase_from
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import DecisionReason, Verdict
 from reidscope_site import cli
@@ -24,7 +25,6 @@ from reidscope_site.key_source import (
     PRIVATE,
     KeySource,
     check_apart,
-    passphrase_from,
     source_of,
     use_folder,
 )
@@ -240,12 +240,12 @@ def test_a_file_that_the_first_version_sealed_still_opens(
 ) -> None:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # its format
 
-    from reidscope_site.locked_keys import _stretched  # noqa: PLC0415  # its private parts
+    from reidscope_protocols.sealing import stretched  # noqa: PLC0415  # its format
 
     before, salt, nonce = reads(home), secrets.token_bytes(16), secrets.token_bytes(12)
     held = {name: base64.b64encode(home.key(name).read_bytes()).decode() for name in PRIVATE}
     schema = b"reidscope.locked-keys/1"
-    sealed = AESGCM(_stretched(PASSPHRASE, salt)).encrypt(nonce, json.dumps(held).encode(), schema)
+    sealed = AESGCM(stretched(PASSPHRASE, salt)).encrypt(nonce, json.dumps(held).encode(), schema)
     said = {"salt": salt, "nonce": nonce, "sealed": sealed}
     text = {name: base64.b64encode(value).decode() for name, value in said.items()}
     file = tmp_path / "sealed"

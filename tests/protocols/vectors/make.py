@@ -23,6 +23,7 @@ from good import (
     with_two_networks,
     without,
 )
+from key_changes import vectors
 
 from reidscope_protocols.envelope import sign_payload
 from reidscope_protocols.keys import StatementKey
@@ -59,7 +60,7 @@ def signed(statement: Any, kind: str, key: str) -> str:
 
 
 def put(name: str, kind: str, envelope: str, why: str, error: str | None, **more: Any) -> None:
-    _, key, reader = GOOD[kind]
+    _, key, reader = GOOD.get(kind, (None, "north", "coordinator"))
     vector = {
         "why": why,
         "error": error,
@@ -315,6 +316,9 @@ def main() -> None:
     _envelopes()
     _voices()
     _times()
+    for each in vectors(KEYS, RING):
+        more = {**({"says": each.says} if each.says else {}), **each.more}
+        put(f"key-change_{each.name}", "key-change", each.envelope, each.why, each.error, **more)
 
 
 def _envelopes() -> None:
