@@ -141,10 +141,10 @@ def like_these(drawn: Drawn, epsilon: float) -> tuple[Interval, float] | None:
 def trimmed(drawn: Drawn, epsilon: float) -> tuple[Interval, float] | None:
     """Trimmed mean of sites."""
     del epsilon
-    own = [site.weighed for site in drawn.sites if has_rate(site.weighed)]
+    own = [site for site in drawn.sites if has_rate(site.weighed)]
     if len(own) < FEWEST_TO_VOTE:
         return None
-    return trimmed_mean([w.total / w.people for w in own], GALLERY_SD)[1], drawn.rate
+    return trimmed_mean(own)[1], drawn.rate
 
 
 def without_one(drawn: Drawn, epsilon: float) -> tuple[Interval, float] | None:

@@ -107,6 +107,29 @@ class PrivacyLoss:
         return f"{self.epsilon:f}"
 
 
+PRACTICALLY_CERTAIN = 1000
+"""Odds from which the exact factor says nothing more: somebody who thought one in a thousand likely
+may think it even."""
+
+
+def odds_said(odds: float | None) -> str:
+    """Word a factor of odds (`PrivacyLoss.odds`, or a square of it) for people.
+
+    Parameters
+    ----------
+    odds : float or None
+        At least 1; infinite, or None, where it is beyond any number.
+
+    Returns
+    -------
+    str
+        "7.4", or "more than 1,000 to 1: practically certain" from `PRACTICALLY_CERTAIN` on.
+    """
+    if odds is None or odds >= PRACTICALLY_CERTAIN:
+        return f"more than {PRACTICALLY_CERTAIN:,} to 1: practically certain"
+    return f"{odds:.1f}"
+
+
 def laplace_variance(epsilon_nano: int) -> float:
     """Variance of discrete Laplace noise at sensitivity 1.
 

@@ -16,6 +16,9 @@ FALSE_ALARM = 1e-9
 COPY_ALARM = 1e-6
 """The same, of two sites with the same counts: their people's own spread is in it, as a model."""
 
+EVEN_ALARM = 1e-6
+"""The same, of a small table that is constant: with people's own spread as a model, too."""
+
 _STEPS = 400
 
 

@@ -15,6 +15,7 @@ from reidscope_protocols.report_rows import Oddity
 from reidscope_protocols.statements import Release
 from reidscope_protocols.study import Study
 from reidscope_server.estimates import found, read_points
+from reidscope_server.huddles import even_by_chance, huddled_by_chance
 from reidscope_server.intervals import Weighed, share
 from reidscope_server.noise_tails import alike_by_chance, sum_reach
 from reidscope_server.poison import copied_by_chance, epsilon_of
@@ -73,12 +74,24 @@ def _of_itself(release: Release) -> Iterator[Oddity]:
                 false_alarm=NOTICED,
             )
         alike = max(table.counts.count(number) for number in set(table.counts))
-        chance = alike_by_chance(len(table.counts), alike, epsilon_of(table))
+        epsilon = epsilon_of(table)
+        chance = alike_by_chance(len(table.counts), alike, epsilon)
         if chance <= NOTICED:
             yield Oddity(
                 site=release.site,
                 what=f"{table.table}: one same number in {alike} of {len(table.counts)} cells",
                 false_alarm=chance,
+            )
+            continue
+        chance = min(
+            huddled_by_chance(table.counts, epsilon), even_by_chance(table.counts, epsilon)
+        )
+        if 2 * chance <= NOTICED:
+            yield Oddity(
+                site=release.site,
+                what=f"{table.table}: {len(table.counts)} counts closer together than noise and "
+                "people leave them",
+                false_alarm=2 * chance,
             )
 
 

@@ -7,19 +7,27 @@ it, for a site of d_k people,
     D_k = d_k p (1 - p) + V_k sum_j (w_j - p)^2 + d_k^2 tau^2,
 
 has a part tau that differs from site to site: tau^2 solves sum_k e_k^2 / D_k = K - 1 (Paule and
-Mandel). D_k sets the weights alone; how far the mean may lie comes from the sites' own errors, as
-in Hartung and Knapp's t-interval, and in Fieller's form, which never divides by a noisy n_k. p is
-kept iff
-
-    U^2 <= t^2 / (K - 1) [ B sum_k e_k(p)^2 / D_k - U^2 ] + z^2 sigma^2 (sum_k c_k n_k)^2,
+Mandel). D_k sets the weights; how far the mean may lie comes from the sites' own errors, as in
+Hartung and Knapp's t-interval, and in Fieller's form, which never divides by a noisy n_k. With
 
     U = sum_k c_k e_k(p),    c_k = d_k / D_k,    B = sum_k d_k^2 / D_k,
+    A = R(p) [ B sum_k e_k(p)^2 / D_k - U^2 ] / (K - 1),    G = sigma^2 (sum_k c_k n_k)^2,
 
-with Student's t at K - 1 degrees of freedom. At sites of one size that is the t-test of the errors'
-mean. d_k is the noisy n_k where the noise is below a fifth of it and the DECLARED size elsewhere:
-weights that share their noise with what they weigh pull the mean towards a table of noise alone
-(coverage .42 instead of .95 at 20 sites of 20 people and epsilon .25). sigma, of the one public
-gallery that all sites met, does not shrink with K. Clamping comes last.
+p is kept iff
+
+    U^2 <= (A + G) [ z^2 + (t^2 - z^2) (A / (A + G))^(3/2) ]    or    U^2 <= F(p),
+
+with Student's t at K - 1 degrees of freedom. R(p) >= 1 is how much larger the errors' variance is
+at p than at the mean m, by the model: sum c_k^2 D_k(p) over sum c_k^2 D_k(m), where tau^2(p) is
+tau^2 p (1 - p) / (m (1 - m)), no less than tau^2 and no more than p (1 - p). Sites' shares near 0
+or 1 are skewed: three that lie close together near 0 say little of how far the mean is from 0, and
+without R such means were held 90 times in 100. F(p) is the part of the variance that is known,
+sampling and noise (sum c_k^2 D_k(p) without tau): sites that agree by chance say no more than one
+standard error of it. At sites of one size far from 0 and 1 that is the t-test of the errors' mean.
+d_k is the noisy n_k where the noise is below a fifth of it and the DECLARED size elsewhere: weights
+that share their noise with what they weigh pull the mean towards a table of noise alone (coverage
+.42 instead of .95 at 20 sites of 20 people and epsilon .25). sigma, of the one public gallery that
+all sites met, does not shrink with K. Clamping comes last.
 """
 
 from __future__ import annotations
@@ -35,14 +43,11 @@ from reidscope_protocols.report_rows import OverSites
 from reidscope_protocols.statements import Release
 from reidscope_protocols.study import Study
 from reidscope_server.estimates import found, published, read_points
-from reidscope_server.intervals import Interval, Quadratic, Weighed
+from reidscope_server.intervals import Interval, Weighed
+from reidscope_server.kept_shares import Floats, hull_of_kept, reach_squared
 from reidscope_server.pooling import pool
-from reidscope_server.student import two_sided
 
-Floats = NDArray[np.float64]
 FEWEST_SITES = 2
-_CONFIDENCE = 0.95
-_Z = 1.959963984540054
 _KNOWN_SIZE = 5  # standard deviations of a total's noise
 _WIDEST_TAU_SQUARED = 0.25  # of any shares in [0, 1]
 _ROUNDS, _HALVINGS = 3, 30
@@ -101,7 +106,7 @@ def sample_of_sites(sites: Sequence[SiteShare]) -> SampleOfSites:
         mean = columns.mean(variances)
     return SampleOfSites(
         mean=mean,
-        interval=columns.interval(variances, mean),
+        interval=columns.interval(variances, mean, squared),
         between_sites=math.sqrt(squared) if people > 0 else 0.0,
     )
 
@@ -194,23 +199,67 @@ class _Columns:
             low, high = (middle, high) if excess(middle) > 0 else (low, middle)
         return (low + high) / 2
 
-    def interval(self, variances: Floats, mean: float) -> Interval:
+    def interval(self, variances: Floats, mean: float, squared: float) -> Interval:
         """Every p that the module's inequality keeps, as a hull that holds `mean`."""
-        hits = float((self.size / variances) @ self.total)
-        people = float((self.size / variances) @ self.people)
+        weights = self.size / variances
+        hits, people = float(weights @ self.total), float(weights @ self.people)
         if people <= 0:
             return Interval(0.0, 1.0)
-        freedom = len(variances) - 1
-        far = two_sided(_CONFIDENCE, freedom) ** 2 / freedom
-        spread = far * float((self.size**2 / variances).sum())
-        gallery = _Z * self.gallery_sd * people
-        both = float((self.total * self.people / variances).sum())
-        kept = Quadratic(
-            (1 + far) * people * people - spread * float((self.people**2 / variances).sum()),
-            -2 * (1 + far) * hits * people + 2 * spread * both,
-            (1 + far) * hits * hits
-            - spread * float((self.total**2 / variances).sum())
-            - gallery * gallery,
+        spread = float((self.size**2 / variances).sum())
+        squares = (
+            float((self.total**2 / variances).sum()),
+            float((self.total * self.people / variances).sum()),
+            float((self.people**2 / variances).sum()),
         )
-        ends = [mean, *kept.ends_below_zero(0.0, 1.0)]
-        return Interval(min(ends), max(ends))
+        model = _Model.of(self, weights, mean, squared)
+        freedom, gallery = len(variances) - 1, (self.gallery_sd * people) ** 2
+
+        def keeps(p: Floats) -> NDArray[np.bool_]:
+            error = (hits - p * people) ** 2
+            apart = spread * (squares[0] - 2 * p * squares[1] + p * p * squares[2]) - error
+            own = np.maximum(apart, 0.0) / freedom * model.growth(p)
+            return error <= np.maximum(reach_squared(own, gallery, freedom), model.known(p))
+
+        return hull_of_kept(keeps, mean)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """Variance of U by the model, a function of p: people squared, times weights squared."""
+
+    mean: float
+    squared: float
+    sampling: float
+    between: float
+    noise: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, columns: _Columns, weights: Floats, mean: float, squared: float) -> _Model:
+        own = weights * weights
+        noisy = own * columns.noise
+        return cls(
+            mean=mean,
+            squared=squared,
+            sampling=float(own @ columns.size),
+            between=float(own @ columns.size**2),
+            noise=(
+                float(noisy @ columns.weight_squares),
+                float(noisy @ columns.weight_sum),
+                float(noisy @ columns.cells),
+            ),
+        )
+
+    def known(self, p: Floats) -> Floats:
+        """F(p): sampling and noise, one standard error squared."""
+        constant, slope, square = self.noise
+        return self.sampling * p * (1 - p) + constant - 2 * p * slope + p * p * square
+
+    def growth(self, p: Floats) -> Floats:
+        """R(p), at least 1."""
+        at_mean = self.mean * (1 - self.mean)
+        share = (
+            min(1.0, self.squared / at_mean) if at_mean > self.squared else float(self.squared > 0)
+        )
+        there = self.between * np.maximum(self.squared, share * p * (1 - p)) + self.known(p)
+        here = self.between * self.squared + self.known(np.array([self.mean]))
+        return np.maximum(1.0, there / np.maximum(here, _NOTHING))

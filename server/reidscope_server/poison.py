@@ -21,8 +21,10 @@ from reidscope_protocols.privacy import NANO
 from reidscope_protocols.statements import Decision, Release, ReleasedTable
 from reidscope_protocols.study import Study
 from reidscope_server.admission import ReleasePolicy
+from reidscope_server.huddles import even_by_chance, huddled_by_chance, together_by_chance
 from reidscope_server.noise_tails import (
     COPY_ALARM,
+    EVEN_ALARM,
     FALSE_ALARM,
     alike_by_chance,
     likeliest,
@@ -83,23 +85,37 @@ class SamePeopleInEveryTable:
 
 @dataclass(frozen=True, slots=True)
 class ShowsItsNoise:
-    """No table repeats one number so often that noise of its size was never added.
+    """The tables vary as noise of their size, and people, make them vary.
 
-    A constant table is caught, and one whose empty cells stayed empty.
+    A constant or nearly constant table is caught, and one whose empty cells stayed empty: by noise
+    alone (each table, and all of a release together, false alarms `FALSE_ALARM`) where there are
+    cells enough, and of few cells by how evenly people would have to fall into them (`EVEN_ALARM`,
+    which needs a model of people).
     """
 
     def check(self, release: Opened[Release], study: Opened[Study]) -> None:
-        """Count how often each table's commonest number stands there."""
+        """Ask how often noise leaves counts so close together, and people cells so even."""
         del study
-        for table in release.statement.tables:
+        tables = release.statement.tables
+        chances = [huddled_by_chance(table.counts, epsilon_of(table)) for table in tables]
+        if 2 * min(len(chances) * min(chances), together_by_chance(chances)) <= FALSE_ALARM:
+            table = tables[chances.index(min(chances))]
             ((_, alike),) = Counter(table.counts).most_common(1)
-            chance = alike_by_chance(len(table.counts), alike, epsilon_of(table))
-            if chance <= FALSE_ALARM:
+            raise ImplausibleError(
+                "release",
+                got=f"one same number in {alike} of {len(table.counts)} cells"
+                if alike_by_chance(len(table.counts), alike, epsilon_of(table)) <= FALSE_ALARM
+                else "counts that lie closer together than their noise leaves them",
+                expected="counts that differ as noise of this size makes them",
+                do="refuse it and ask the site: no honest release looks so",
+            )
+        for table in tables:
+            if len(tables) * even_by_chance(table.counts, epsilon_of(table)) <= EVEN_ALARM:
                 raise ImplausibleError(
                     "release",
-                    got=f"one same number in {alike} of {len(table.counts)} cells",
-                    expected="counts that differ as noise of this size makes them",
-                    do="refuse it and ask the site: no honest release looks so",
+                    got=f"{len(table.counts)} cells that hold as good as one same number",
+                    expected="cells that people fill as unevenly as people do",
+                    do="refuse it and ask the site: no table of people looks so",
                 )
 
 

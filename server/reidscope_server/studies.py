@@ -39,6 +39,7 @@ from reidscope_server.config import ServerHome
 from reidscope_server.key_files import check_apart, signing_key
 from reidscope_server.own_keys import believed_keys, own_keys
 from reidscope_server.poison import against_poison
+from reidscope_server.roster import check_roster
 from reidscope_server.sites import Sites
 from reidscope_server.store import timestamp, transaction
 from reidscope_server.sum_steps import Phase
@@ -111,7 +112,8 @@ class Studies:
         StatementError
             Not signed by the study key, malformed, or out of date.
         InputError
-            Another study with the same id is open.
+            Another study with the same id is open; or a secure sum's roster is not that of the
+            sites' keys.
         PolicyRefusalError
             It is about people, and the home's keys lie open in it.
         """
@@ -143,6 +145,8 @@ class Studies:
                 expected="an id that was never used",
                 do="choose another id: a study never changes once it is open",
             )
+        if not same:  # one that is open stays open when a site changes its key
+            check_roster(study.statement, self._sites.every())
         for sha256, content in constants.items():
             write_durably(self._home.constants / sha256, content, mode=_PUBLIC)
         with transaction(self._connection):

@@ -35,8 +35,8 @@ def account(agent: Agent) -> dict[str, Any]:
         "left": str(left),
         "study_cap": policy.epsilon_per_study,
         "lifetime_cap": policy.epsilon_lifetime,
-        "odds": _odds(spent),
-        "odds_at_the_cap": _odds(policy.lifetime_cap),
+        "odds": rounded_odds(spent),
+        "odds_at_the_cap": rounded_odds(policy.lifetime_cap),
         "spent_if_others_collude": str(agent.ledger.spent_alone()),
         "head": agent.ledger.head().model_dump(),
         "witnessed": agent.ledger.is_witnessed,
@@ -65,13 +65,13 @@ def _entries(agent: Agent) -> Iterator[dict[str, Any]]:
             "epsilon": str(entry.loss),
             # With local noise nobody else's honesty matters: the two are one.
             "epsilon_alone": str(max(entry.loss, entry.alone)),
-            "odds": _odds(entry.loss),
+            "odds": rounded_odds(entry.loss),
             "left": str(PrivacyLoss(max(0, cap - spent))),
             "release": agent.ledger.state(entry.study_sha256) if is_study else "",
             "head": entry.head,
         }
 
 
-def _odds(loss: PrivacyLoss) -> float | None:
+def rounded_odds(loss: PrivacyLoss) -> float | None:
     """Return e^epsilon to two places; None where it is beyond any number."""
     return round(loss.odds, 2) if math.isfinite(loss.odds) else None

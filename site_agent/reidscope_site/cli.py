@@ -13,6 +13,7 @@ from reidscope_protocols.desk import Desk
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.enrolment import Invitation
 from reidscope_protocols.errors import ConfigError, WrongAudienceError
+from reidscope_protocols.privacy import PRACTICALLY_CERTAIN, odds_said
 from reidscope_protocols.terminal import (
     progress,
     run_as_command,
@@ -312,6 +313,16 @@ def serve(
     loop.say("agent stopped")
 
 
+def _at_most(odds: float | None) -> str:
+    return str(odds) if odds is not None and odds < PRACTICALLY_CERTAIN else odds_said(odds)
+
+
+def _grew(odds: float | None) -> str:
+    if odds is not None and odds < PRACTICALLY_CERTAIN:
+        return f"nobody's odds grew by more than {odds} times"
+    return f"somebody's odds may have grown from even to {odds_said(odds)}"
+
+
 @app.command()
 def ledger(
     home: HomeOption = DEFAULT_HOME,
@@ -333,16 +344,23 @@ def ledger(
         show_json(answer)
         return
     columns = ("day", "kind", "name", "study", "approved by", "epsilon", "odds", "left", "release")
+    many = f"> {PRACTICALLY_CERTAIN:,}"
+    shown = [
+        row
+        if row["odds"] is not None and row["odds"] < PRACTICALLY_CERTAIN
+        else {**row, "odds": many}
+        for row in answer["entries"]
+    ]
     rows = [
         [row["written at"][:10], row["kind"], row["name"], row["study"][:8]]
         + [row[column] for column in columns[4:]]
-        for row in answer["entries"]
+        for row in shown
     ]
     show_table("ledger", columns, rows)
     say(
         f"spent {answer['spent']} of {answer['lifetime_cap']}, left {answer['left']}, at most"
-        f" {answer['study_cap']} a study; nobody's odds grew by more than {answer['odds']} times,"
-        f" at the cap {answer['odds_at_the_cap'] or 'beyond any number'};"
+        f" {answer['study_cap']} a study; {_grew(answer['odds'])},"
+        f" at the cap {_at_most(answer['odds_at_the_cap'])};"
         f" {answer['spent_if_others_collude']} if all other sites and the coordinator collude; the"
         " chain holds,"
         f" {'and its witness agrees' if answer['witnessed'] else 'without a witness'}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.face_experiment import FaceExperiment
-from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.privacy import PRACTICALLY_CERTAIN, PrivacyLoss, odds_said
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Attacker, Direction, FailedGate, Mate
 from reidscope_site.config import Policy
@@ -76,10 +76,10 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     if said.noise is not None:
         yield from trust(said, said.noise)
     yield "What it costs"
-    yield f"  epsilon     {said.loss}: nobody's odds of guessing that a person took part"
-    yield f"              can grow by more than a factor of {said.loss.odds:.1f}"
+    yield f"  epsilon     {said.loss}: {_guessing(said.loss)}"
+    yield f"              {_grows(said.loss)}"
     yield f"  account     spent {spent}, after this study {after} of {policy.lifetime_cap}"
-    yield f"              (together a factor of at most {after.odds:.1f})"
+    yield f"              (together {_factor(after)})"
     yield f"  policy      at most {policy.study_cap} a study"
     if said.noise is not None:
         yield from price(said, said.noise, policy)
@@ -90,6 +90,23 @@ def explain(study: Opened[Study], policy: Policy, spent: PrivacyLoss) -> Iterato
     if any(said.cohort.phrases()):
         yield "  of somebody who is taken to be counted: that they met the conditions above;"
     yield "  members of the public reference gallery are not protected by this site"
+
+
+def _guessing(loss: PrivacyLoss) -> str:
+    whose = "nobody's odds" if loss.odds < PRACTICALLY_CERTAIN else "the odds"
+    return f"{whose} of guessing that a person took part"
+
+
+def _grows(loss: PrivacyLoss) -> str:
+    if loss.odds < PRACTICALLY_CERTAIN:
+        return f"can grow by more than a factor of {odds_said(loss.odds)}"
+    return f"can grow from even to {odds_said(loss.odds)}"
+
+
+def _factor(loss: PrivacyLoss) -> str:
+    if loss.odds < PRACTICALLY_CERTAIN:
+        return f"a factor of at most {odds_said(loss.odds)}"
+    return odds_said(loss.odds)
 
 
 def _serves(policy: Policy) -> str:

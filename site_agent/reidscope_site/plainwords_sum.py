@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from reidscope_protocols.distributed import DistributedNoise, alone
-from reidscope_protocols.privacy import NANO
+from reidscope_protocols.privacy import NANO, odds_said
 from reidscope_protocols.study import Study
 from reidscope_site.config import Policy
 
@@ -37,7 +37,8 @@ def price(study: Study, noise: DistributedNoise, policy: Policy) -> Iterator[str
     most = _times(study.loss.nano, noise.attempts)
     yield f"  attempts    up to {noise.attempts}, each charged in full: at most {most} together;"
     yield "              a site that drops out spoils one"
-    yield f"  alone       {each} an attempt if ALL others collude (a factor of {each.odds:,.0f}),"
+    yield f"  alone       {each} an attempt if ALL others collude"
+    yield f"              (odds {odds_said(each.odds)}),"
     yield f"              at most {_times(each.nano, noise.attempts)}; the policy's caps for that:"
     yield f"              {policy.alone_study_cap} a study, {policy.alone_lifetime_cap} ever"
 

@@ -11,6 +11,7 @@ from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import NotReadyError
 from reidscope_protocols.study import Study
 from reidscope_site import package
+from reidscope_site.account import rounded_odds
 from reidscope_site.agent import Agent
 from reidscope_site.allowed import is_open
 from reidscope_site.config import Policy
@@ -58,7 +59,7 @@ def standing(agent: Agent) -> dict[str, Any]:
         "decisions_waiting_to_leave": len(agent.outbox.waiting("decision")),
         "epsilon_spent": str(spent),
         "epsilon_lifetime": policy.epsilon_lifetime,
-        "odds": round(spent.odds, 2),
+        "odds": rounded_odds(spent),
         "disk_free_bytes": shutil.disk_usage(agent.home.root).free,
     }
 

@@ -15,6 +15,7 @@ from reidscope_protocols.envelope import peek_payload
 from reidscope_protocols.errors import (
     BudgetExhaustedError,
     ConfigError,
+    InputError,
     LedgerError,
     MalformedError,
     NotReadyError,
@@ -384,10 +385,19 @@ def test_a_site_whose_key_is_not_the_rosters_says_nothing(federation: Federation
     bent = noise.model_copy(
         update={"roster": (record.model_copy(update={"public": other}), *noise.roster[1:])}
     )
-    study = federation.approved(bent)
+    with pytest.raises(InputError, match="enrolled one, of alpha"):
+        federation.opened(bent)
+    # A coordinator who skips its own check meets the site's.
+    alpha, fields = federation.sites["alpha"], {"sites": NAMES, "minimum_sites": len(NAMES)}
+    envelope = federation.operator.study(noise=bent, **fields)
+    sha256 = federation.operator.put(envelope)
+    alpha.exchange()
+    alpha.index()
+    alpha.approve(sha256)
+    alpha.exchange()
     with pytest.raises(ConfigError, match="another key for this site"):
-        federation.sites["alpha"].measure(study)
-    assert federation.sites["alpha"].answer(study.sha256) == b"Nworking"
+        alpha.measure(alpha.opened(envelope))
+    assert alpha.answer(sha256) == b"Nworking"
 
 
 def test_a_preview_has_the_shape_of_what_leaves_and_no_coordinator_takes_it(

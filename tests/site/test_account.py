@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import LedgerError
-from reidscope_protocols.privacy import PrivacyLoss
+from reidscope_protocols.privacy import PrivacyLoss, odds_said
 from reidscope_protocols.study import Study
 from reidscope_site import ledger as ledger_module
 from reidscope_site.agent import Agent
 from reidscope_site.cli import app
 from reidscope_site.config import Home
 from reidscope_site.outcomes import Outcomes
+from reidscope_site.plainwords import explain
 from reidscope_site.release import release
 from reidscope_site.verbs import ask, carry_out
 
@@ -105,3 +106,45 @@ def test_odds_beyond_any_number_are_null_and_never_infinity(make_home: MakeHome)
     agent = Agent(make_home("wide", epsilon_per_study="1000", epsilon_lifetime="1000"))
     assert carry_out(agent, "ledger", {})["odds_at_the_cap"] is None
     agent.close()
+
+
+@pytest.mark.parametrize(
+    ("odds", "said"),
+    [
+        (1.0, "1.0"),
+        (7.389, "7.4"),
+        (999.9, "999.9"),
+        (1000.0, "more than 1,000 to 1: practically certain"),
+        (math.exp(30), "more than 1,000 to 1: practically certain"),
+        (math.inf, "more than 1,000 to 1: practically certain"),
+        (None, "more than 1,000 to 1: practically certain"),
+    ],
+)
+def test_odds_are_a_number_that_means_something_or_plain_words(
+    odds: float | None, said: str
+) -> None:
+    assert odds_said(odds) == said
+
+
+def test_the_ledger_of_a_huge_epsilon_speaks_plain_words(make_home: MakeHome) -> None:
+    home = make_home("huge", epsilon_per_study="1000", epsilon_lifetime="1000")
+    agent = Agent(home)
+    agent.ledger.charge("1" * 64, "t", PrivacyLoss(40 * 10**9), agent.policy)
+    agent.close()
+    shown = CliRunner().invoke(app, ["ledger", "--home", str(home.root)]).stdout
+    said = " ".join(shown.split())
+    assert "grown from even to more than 1,000 to 1: practically certain" in said
+    assert "at the cap more than 1,000 to 1: practically certain" in said
+    assert "235385266837019985" not in said.replace(",", "")
+
+
+def test_show_says_what_a_huge_epsilon_means_and_a_small_one_as_ever(
+    agent: Agent, evaluated: Opened[Study]
+) -> None:
+    said = " ".join("\n".join(explain(evaluated, agent.policy, PrivacyLoss(0))).split())
+    assert (
+        "nobody's odds of guessing that a person took part can grow by more than a factor of"
+        in said
+    )
+    said = " ".join("\n".join(explain(evaluated, agent.policy, PrivacyLoss(40 * 10**9))).split())
+    assert "(together more than 1,000 to 1: practically certain)" in said

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reidscope_protocols.envelope import peek_payload
+from reidscope_protocols.privacy import odds_said
 from reidscope_protocols.report import Damage, FailedGates, Report
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import KeyRole
@@ -93,6 +94,7 @@ def page(report: Report, drawn: Mapping[str, str] | None = None) -> str:
     environment.tests["estimable"] = estimable
     environment.filters.update(
         percent=percent,
+        odds=odds_said,
         points=points,
         grouped=grouped,
         people=lambda share: f"{100 * share:.0f}",
