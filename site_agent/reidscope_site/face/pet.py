@@ -48,7 +48,11 @@ ROOM_MM = 320.0
 
 _TALL_MM = 400.0
 _COARSE_MM = 8.0
-_OF_A_BODY, _SHARE = 0.01, 0.3
+_OF_A_BODY, _SHARE = 0.05, 0.3
+_WITHIN_A_BODY = 98.0
+"""A body fills more than a fiftieth of any field of view, a bladder or a brain less."""
+_UNSAID = "UNSAID"
+"""A multi-frame PET need not say its unit."""
 _FALSE, _TRUE = "NO", "YES"
 
 
@@ -79,7 +83,7 @@ def pet_traits(dataset: Dataset) -> PetTraits | None:
     if _text(dataset, "Modality").upper() != PET:
         return None
     return PetTraits(
-        units=_text(dataset, "Units").upper(),
+        units=_text(dataset, "Units").upper() or (_UNSAID if is_enhanced(dataset) else ""),
         attenuation=_is_corrected(dataset),
         kind=_words(dataset, "SeriesType"),
         scaled=all(map(_is_scale, _scales(dataset))),
@@ -102,7 +106,7 @@ def pet_problem(  # one return a problem
     if not all(one.attenuation for one in told):
         return SeriesProblem.NOT_CORRECTED
     units = {one.units for one in told}
-    if len(units) != 1 or not units <= ACTIVITY_UNITS | {""}:
+    if len(units) != 1 or not units <= ACTIVITY_UNITS | {_UNSAID}:
         return SeriesProblem.UNITS
     return None if all(one.scaled for one in told) else SeriesProblem.NO_SCALE
 
@@ -195,7 +199,7 @@ def head_of(volume: Volume) -> Volume:
 def _body(voxels: NDArray[np.float32], spacing_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Where something emits: hot organs do not hide skin, for the median of what emits decides."""
     smooth = ndimage.gaussian_filter(voxels, [_COARSE_MM / 2 / step for step in spacing_mm])
-    emitting = smooth[smooth > _OF_A_BODY * smooth.max()]
+    emitting = smooth[smooth > _OF_A_BODY * np.percentile(smooth, _WITHIN_A_BODY)]
     level = _SHARE * float(np.median(emitting)) if emitting.size else np.inf
     labels, count = ndimage.label(smooth > level)
     if not count:
