@@ -32,6 +32,7 @@ from reidscope_site.sources.reading import read_scan
 
 KEY = SiteKey(bytes(range(32)))
 MR, CT, PT = Modality
+ORDER = ["MR", "CT", "PT"]
 Series = Callable[..., tuple[Path, ...]]
 PET: dict[str, Any] = {
     "Modality": "PT",
@@ -81,7 +82,7 @@ def mixed(tmp_path: Path, series: Series) -> Path:
 
 
 def test_a_study_that_does_not_ask_for_pet_sees_a_person_as_if_there_were_none(
-    mixed: Path, tmp_path: Path, series: Series
+    mixed: Path,
 ) -> None:
     person = one(settled(mixed))
     seen = as_asked(person, DEFAULT_SCANS)
@@ -158,9 +159,7 @@ def person_of(held: list[tuple[int, str]]) -> Person:
     """Make a person by the public order MR, CT, PT of a date, as `indexing` does."""
     first: dict[int, Scan] = {}
     others = []
-    for year, kind in sorted(
-        held, key=lambda each: (each[0], list(Modality).index(Modality(each[1])))
-    ):
+    for year, kind in sorted(held, key=lambda each: (each[0], ORDER.index(each[1]))):
         scan = Scan(
             kind="dicom", files=(), taken=str(year), attributes=Attributes(modality=kind, year=year)
         )
@@ -194,12 +193,9 @@ def test_a_study_gets_one_scan_a_date_of_what_it_asks_for_and_the_better_one(
     held: list[tuple[int, str]], asked: set[Modality]
 ) -> None:
     seen = as_asked(person_of(held), asked)
+    left = [(year, kind) for year, kind in held if kind in asked]
     wanted = {
-        year: min(
-            (kind for at, kind in held if at == year and kind in asked), key=list(Modality).index
-        )
-        for year, kind in held
-        if kind in asked
+        year: min((kind for at, kind in left if at == year), key=ORDER.index) for year, _ in left
     }
     got = {} if seen is None else {int(scan.taken): scan.attributes.modality for scan in seen.scans}
     assert got == wanted
