@@ -40,6 +40,11 @@ class Modality(StrEnum):
 
     MR = "MR"
     CT = "CT"
+    PT = "PT"
+
+
+DEFAULT_SCANS = (Modality.MR, Modality.CT)
+"""What may be a scan where a study does not say so: no PET."""
 
 
 class AgeRange(Parsed):
@@ -143,7 +148,7 @@ class Cohort(Parsed):
     rule: Literal["everyone-indexed", "everyone-who-meets"] = "everyone-indexed"
     sexes: tuple[Sex, ...] = Field((), max_length=3)
     ages: AgeRange | None = None
-    modalities: tuple[Modality, ...] = Field((), max_length=2)
+    modalities: tuple[Modality, ...] = Field((), max_length=3)
     years: YearRange | None = None
     mates: tuple[Mate, ...] = Field((), max_length=2)
     sample: Sample | None = None

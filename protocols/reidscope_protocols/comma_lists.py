@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.vocabulary import Attacker
 
@@ -28,6 +29,25 @@ def whole_numbers(text: str, what: str) -> tuple[int, ...]:
             do=f"correct --{what}",
         )
     return tuple(int(word) for word in typed)
+
+
+def modalities(text: str) -> tuple[Modality, ...]:
+    """Read what may be a scan, in the order of the vocabulary: two lists of one meaning are one.
+
+    Raises
+    ------
+    InputError
+        None, an unknown one, or one twice.
+    """
+    typed = [word.upper() for word in words(text)]
+    if not typed or not set(typed) <= set(Modality) or len(set(typed)) < len(typed):
+        raise InputError(
+            "scans",
+            got="none, an unknown modality, or one twice",
+            expected="out of " + ", ".join(Modality),
+            do="correct --scans",
+        )
+    return tuple(one for one in Modality if one in typed)
 
 
 def attackers(text: str) -> tuple[Attacker, ...]:

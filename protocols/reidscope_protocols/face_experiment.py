@@ -6,11 +6,12 @@ that an experimenter could choose after having seen an outcome stands here inste
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from reidscope_protocols.cells import LARGEST_TABLE, JointCells
+from reidscope_protocols.cohort import DEFAULT_SCANS, Modality
 from reidscope_protocols.groups import Groups
 from reidscope_protocols.recogniser import RecogniserDeclaration
 from reidscope_protocols.side_tables import DamageCells, GateCells
@@ -92,6 +93,11 @@ class FaceExperiment(Parsed):
     scan_rule : ScanRule
         `first-by-date`, or `most-exposed`: found in any of the person's first `scan_cap` scans.
         Another estimand: its chance line is up to `scan_cap` times as high.
+    scans : tuple of Modality
+        What may be a scan; MR and CT where a study says nothing. PET by a study's own asking alone.
+    public_scans : Modality
+        What the public scans are that the attacker's means of scans, and galleries of scans, come
+        from: another domain than the study's where they differ.
     failed_gate : FailedGate
         `not-released`: a scan that fails the gates of a defacer is not found, since nobody gets it;
         `released`: the defacer is measured as it works for people without gates.
@@ -118,6 +124,8 @@ class FaceExperiment(Parsed):
     scan_rule: ScanRule = ScanRule.FIRST_BY_DATE
     scan_cap: int = Field(1, ge=1, le=LARGEST_SCAN_CAP)
     failed_gate: FailedGate = FailedGate.NOT_RELEASED
+    scans: tuple[Modality, ...] = Field(DEFAULT_SCANS, min_length=1, max_length=3)
+    public_scans: Modality = Modality.MR
     renders: Renders = Renders()
     recogniser: RecogniserDeclaration
     anchors: tuple[int, ...] = Field(min_length=1, max_length=8)
@@ -161,7 +169,39 @@ class FaceExperiment(Parsed):
             self.mate is Mate.SECOND_SCAN or self.direction is Direction.POPULATION_TO_SAMPLE
         ):
             return "best-of fusion is for scans that search photos: take the mean"
-        return self._groups_problem() or self._tails_problem()
+        return self._scans_problem() or self._groups_problem() or self._tails_problem()
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_usual(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what studies of before there was PET did not say: their bytes stay theirs."""
+        said: dict[str, Any] = dump(self)
+        if self.scans == DEFAULT_SCANS:
+            said.pop("scans", None)
+        if self.public_scans is Modality.MR:
+            said.pop("public_scans", None)
+        return said
+
+    def _scans_problem(self) -> str:
+        if len(set(self.scans)) < len(self.scans):
+            return "scans must list each modality once"
+        asks_pet, knows_pet = Modality.PT in self.scans, self.public_scans is Modality.PT
+        searched = self.direction is Direction.POPULATION_TO_SAMPLE
+        if (searched or self.mate is Mate.SECOND_SCAN) and (
+            asks_pet is not knows_pet or (asks_pet and len(self.scans) > 1)
+        ):
+            return (
+                "where scans are searched, or are the mates, PET is searched among public PET and "
+                "other scans among public MR: a scan stands out among those of another kind"
+            )
+        if knows_pet and not asks_pet:
+            return "a reference of PET is for a study of PET"
+        return ""
+
+    @property
+    def other_domain(self) -> bool:
+        """Whether some scans are of another kind than the public ones, as PET beside public MR."""
+        knows_pet = self.public_scans is Modality.PT
+        return any((one is Modality.PT) is not knows_pet for one in self.scans)
 
     def _groups_problem(self) -> str:
         if self.groups is None:

@@ -105,6 +105,13 @@ def new(
             help="Scans of a person, of which the most exposed one counts; 1: the first by date.",
         ),
     ] = 1,
+    scans: Annotated[
+        str,
+        typer.Option(
+            help="What may be a scan: MR, CT, PT (PET), by commas. A PET counts where a study asks "
+            "for it, and never in an MR's or a CT's place."
+        ),
+    ] = "MR,CT",
     damage: Annotated[
         str, typer.Option(help="Defacers whose damage to the brain is asked for, by commas.")
     ] = "",
@@ -224,6 +231,7 @@ def new(
         attackers=comma_lists.attackers(attackers),
         failed_gate=failed_gate,
         scan_cap=scan_cap,
+        scans=comma_lists.modalities(scans),
         damage_arms=comma_lists.words(damage),
         damage_epsilon=PrivacyLoss.asked_for(damage_epsilon),
         cohort=cohort_words.cohort(cohort, sample=sample, salt=sample_salt or study_id),

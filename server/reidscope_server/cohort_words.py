@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reidscope_protocols.cohort import (
+    DEFAULT_SCANS,
     LARGEST_SHARE_PPM,
     SMALLEST_SHARE_PPM,
     AgeRange,
@@ -83,7 +84,7 @@ def groups(text: str) -> Groups | None:
         return None
     word, _, rest = text.strip().partition(" ") if " " in text.strip() else text.partition(":")
     listed = tuple(part.strip() for part in re.split(r"[,/]", rest) if part.strip())
-    defaults = {"sex": (Sex.FEMALE, Sex.MALE), "modality": tuple(Modality)}
+    defaults = {"sex": (Sex.FEMALE, Sex.MALE), "modality": DEFAULT_SCANS}
     by = word.strip(" :").lower()
     if by not in set(GroupedBy):
         refuse_by_kind("groups", text)

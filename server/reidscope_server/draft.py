@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from reidscope_protocols.cohort import EVERYBODY, Cohort
+from reidscope_protocols.cohort import DEFAULT_SCANS, EVERYBODY, Cohort, Modality
 from reidscope_protocols.distributed import DistributedNoise
 from reidscope_protocols.errors import InputError, MalformedError
 from reidscope_protocols.face_experiment import (
@@ -25,7 +25,7 @@ from reidscope_protocols.face_experiment import (
     GalleryError,
     Renders,
 )
-from reidscope_protocols.groups import Groups
+from reidscope_protocols.groups import GroupedBy, Groups
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.reach import Reach
 from reidscope_protocols.recogniser import RecogniserDeclaration
@@ -83,6 +83,8 @@ class Answers:
         Scans of a person, of which the most exposed one counts; 1 for the first by date.
     failed_gate : FailedGate
         Whether anybody gets a scan that fails its gates.
+    scans : tuple of Modality
+        What may be a scan.
     cohort : Cohort
         Who counts: conditions on one person.
     groups : Groups or None
@@ -116,6 +118,7 @@ class Answers:
     damage_arms: tuple[str, ...] = ()
     damage_epsilon: PrivacyLoss = field(default_factory=lambda: PrivacyLoss(200_000_000))
     scan_cap: int = 1
+    scans: tuple[Modality, ...] = DEFAULT_SCANS
     failed_gate: FailedGate = FailedGate.NOT_RELEASED
     cohort: Cohort = EVERYBODY
     groups: Groups | None = None
@@ -137,6 +140,8 @@ class ConstantsFolder:
         Reading to how often public strangers were found at the smallest gallery: the domain check.
     tails : PublicTails
         For the opt-in tables; empty in a reference of before there were any.
+    scans : Modality
+        What the public people's scans are; MR in a reference of before there was another.
     """
 
     constants: tuple[Constant, ...]
@@ -150,6 +155,7 @@ class ConstantsFolder:
     recogniser: RecogniserDeclaration
     strangers_found: Mapping[str, float]
     tails: PublicTails = field(default_factory=PublicTails)
+    scans: Modality = Modality.MR
 
     @property
     def arms(self) -> frozenset[str]:
@@ -226,6 +232,7 @@ def read_constants(folder: Path) -> ConstantsFolder:
                 for name, share in said["figures"]["strangers_found"].items()
             },
             tails=_tails(said),
+            scans=Modality(said.get("scans", Modality.MR)),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         # Whatever is missing, the file is not a calibration; its text adds nothing for a reader.
@@ -265,6 +272,7 @@ def draft(
         Answers that do not fit the schema.
     """
     _require_calibrated(answers, folder)
+    _require_scans(answers)
     now = datetime.now(UTC).replace(microsecond=0)
     closes = now + timedelta(days=answers.days)
     try:
@@ -274,6 +282,8 @@ def draft(
             attackers=answers.attackers,
             scan_rule=ScanRule.MOST_EXPOSED if answers.scan_cap > 1 else ScanRule.FIRST_BY_DATE,
             scan_cap=answers.scan_cap,
+            scans=answers.scans,
+            public_scans=folder.scans,
             failed_gate=answers.failed_gate,
             renders=folder.renders,
             recogniser=folder.recogniser,
@@ -354,6 +364,19 @@ def _require_calibrated(answers: Answers, folder: ConstantsFolder) -> None:
         )
 
 
+def _require_scans(answers: Answers) -> None:
+    """Raise InputError for a cohort or groups of PET in a study that takes none."""
+    groups = answers.groups
+    grouped = groups.values if groups is not None and groups.by is GroupedBy.MODALITY else ()
+    if Modality.PT in {*answers.cohort.modalities, *grouped} - set(answers.scans):
+        raise InputError(
+            "study",
+            got="a cohort or groups of PET, and scans without PET",
+            expected="PT among the scans",
+            do="name it with --scans, such as --scans PT",
+        )
+
+
 def _models(folder: Path) -> dict[str, bytes]:
     """Recognisers of one's own that lie beside the reference, by sha256."""
     held = folder / MODELS_FOLDER
@@ -397,6 +420,12 @@ def _priced(experiment: FaceExperiment, answers: Answers) -> tuple[TableRequest,
     return priced(experiment, answers.epsilon, answers.damage_epsilon, answers.tails.epsilon)
 
 
+def _kinds(experiment: FaceExperiment) -> str:
+    if experiment.scans == DEFAULT_SCANS:
+        return "Head scans"
+    return f"Head scans ({', '.join(experiment.scans)})"
+
+
 def _five_safes(
     answers: Answers, experiment: FaceExperiment, noise: DistributedNoise | None
 ) -> FiveSafes:
@@ -407,7 +436,7 @@ def _five_safes(
         project=f"{answers.title}. {answers.question}",
         people="Only the site's own agent, run by the site's own people, reads the data.",
         settings="The site's own machine; the process that evaluates a person has no network.",
-        data=f"Head scans and {mates} of {answers.population} ({answers.cohort}); "
+        data=f"{_kinds(experiment)} and {mates} of {answers.population} ({answers.cohort}); "
         "pixels only after de-identification.",
         outputs="; ".join(f"{table.table}: {len(table.cells)} counts" for table in tables)
         + (

@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from reidscope_protocols import comma_lists
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import Renders
@@ -75,6 +76,9 @@ def build(
     direction: Annotated[Direction, typer.Option(help="Who searches whom.")] = (
         Direction.SAMPLE_TO_POPULATION
     ),
+    scans: Annotated[
+        Modality, typer.Option(help="What the public people's scans are; PT is PET.")
+    ] = Modality.MR,
     arms: Annotated[str, typer.Option(help="Defacers, separated by commas.")] = (
         "facemask,quickshear"
     ),
@@ -117,6 +121,7 @@ def build(
         attackers=comma_lists.attackers(attackers),
         mate=mate,
         direction=direction,
+        scans=_public_scans(scans),
         renders=_renders(views, lights, fusion, grey=grey),
         recogniser=declared,
         calibration_photos=calibration_photos,
@@ -130,7 +135,7 @@ def build(
             out,
             plan,
             workspace=workspace,
-            source=_source(people),
+            source=_source(people, scans),
             models=files or None,
             jobs=jobs,
             progress=progress,
@@ -163,7 +168,7 @@ def rehearse_command(
         found = rehearse(
             said.experiment,
             _files(said, constants),
-            _source(people),
+            _source(people, said.experiment.scans[0]),
             people=count,
             jobs=jobs,
             progress=lambda have, wanted: progress("public people", have, wanted),
@@ -269,13 +274,24 @@ def _recogniser(
     return declared, {sha256: files[sha256] for sha256 in declared.sha256s}
 
 
-def _source(people: Path | None) -> PublicSource:
+def _public_scans(scans: Modality) -> Modality:
+    if scans is Modality.CT:
+        raise InputError(
+            "public scans",
+            got="CT",
+            expected="MR or PT: CT renders are compared with MR's",
+            do="take --scans MR",
+        )
+    return scans
+
+
+def _source(people: Path | None, scans: Modality) -> PublicSource:
     from reidscope_site.reference.folder_source import read_list  # noqa: PLC0415 - loads cv2
     from reidscope_site.reference.synthetic_source import (  # noqa: PLC0415 - loads torch
-        SyntheticSource,
+        synthetic_source,
     )
 
-    return SyntheticSource() if people is None else read_list(people)
+    return synthetic_source(scans) if people is None else read_list(people, scans=scans)
 
 
 def _renders(views: int, lights: int, fusion: Fusion, *, grey: bool) -> Renders:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from reidscope_deid.keys import SiteKey
-from reidscope_protocols.cohort import Cohort, Sample
+from reidscope_protocols.cohort import DEFAULT_SCANS, Cohort, Modality, Sample
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_protocols.groups import GroupedBy, Groups
 from reidscope_protocols.study import Study
 from reidscope_site.attributes import Attributes
-from reidscope_site.snapshot import Person
+from reidscope_site.snapshot import Person, Scan
 
 _SAMPLE_DOMAIN = b"reidscope/cohort-sample/v1"
 _SAMPLE_BITS = 64
@@ -19,7 +20,9 @@ _PPM = 1_000_000
 
 
 def cohort_of(people: Iterable[Person], study: Study, key: SiteKey) -> Iterator[Person]:
-    """Yield everybody with the study's kind of mate who meets its cohort, in the order given.
+    """Yield everybody with the study's scans and kind of mate who meets its cohort, in order.
+
+    Everybody is yielded as the study sees them: `as_asked`.
 
     Privacy
     -------
@@ -27,7 +30,51 @@ def cohort_of(people: Iterable[Person], study: Study, key: SiteKey) -> Iterator[
     (docs/privacy.md, "Cohorts"). How many there are stays here: nothing is refused for it.
     """
     mate = study.experiment.mate
-    yield from (one for one in people if one.has(mate) and meets(one, study.cohort, key))
+    yield from (
+        one
+        for one in seen_by(people, study.experiment)
+        if one.has(mate) and meets(one, study.cohort, key)
+    )
+
+
+def seen_by(people: Iterable[Person], experiment: FaceExperiment) -> Iterator[Person]:
+    """Yield everybody with a scan that an experiment takes, as it sees them."""
+    for one in people:
+        seen = as_asked(one, experiment.scans)
+        if seen is not None:
+            yield seen
+
+
+def as_asked(person: Person, scans: Collection[Modality]) -> Person | None:
+    """Return one person with the scans of some modalities alone, one a date; None without any.
+
+    Parameters
+    ----------
+    person : Person
+        Of the index.
+    scans : collection of Modality
+        What may be a scan. Of the modalities of a date the first by `finder`'s order is taken: a
+        PET never takes the place of an MR or a CT that the study asks for too.
+
+    Privacy
+    -------
+    A function of one person's index and the signed study (docs/privacy.md, "Cohorts").
+    """
+    if set(scans) == set(DEFAULT_SCANS):
+        return person if person.scans else None
+    of_a_date: dict[str, Scan] = {}
+    for scan in (*person.scans, *person.others):
+        if scan.attributes.modality in scans:
+            of_a_date.setdefault(scan.taken, scan)
+    if not of_a_date:
+        return None
+    kept = tuple(of_a_date[taken] for taken in sorted(of_a_date))
+    return replace(
+        person,
+        scans=kept,
+        others=(),
+        attributes=replace(kept[0].attributes, group=person.attributes.group),
+    )
 
 
 def meets(person: Person, cohort: Cohort, key: SiteKey) -> bool:

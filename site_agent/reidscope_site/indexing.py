@@ -21,10 +21,10 @@ from reidscope_deid.profile import load_profile
 from reidscope_deid.pseudonyms import pseudonym
 from reidscope_deid.reasons import QuarantinedError
 from reidscope_deid.rehearsal import Rehearsal
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import NoDicomError, NoUsablePeopleError
 from reidscope_protocols.vocabulary import Mate
 from reidscope_site.agent import Agent, Progress
-from reidscope_site.attributes import Attributes
 from reidscope_site.exclude import NOBODY, OptOuts, read_opt_outs
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.journal import Event
@@ -50,6 +50,7 @@ class Verdict(StrEnum):
     """What became of a series, where no problem of its own says it."""
 
     TAKEN = "taken"
+    PET = "pet-taken-where-a-study-asks-for-pet"
     ANOTHER_IS_BETTER = "another-of-that-date-is-better"
     UNDATED = "no-date-beside-dated-ones"
     PERSON_LEFT_OUT = "person-left-out"
@@ -121,23 +122,25 @@ def resolve(
         else:
             said = {one.series_uid: _fate(one) for one in series}
             chosen = tuple(_chosen(series, rehearsal, index, said))
-            scans = tuple(scan for scan, _ in chosen)
+            scans = _usual(chosen)
             photo = links.get(patient)
-            if scans and (photo is not None or len(scans) > 1):
-                _, first = chosen[0]
+            if chosen and (photo is not None or len({scan.taken for scan in chosen}) > 1):
                 people.append(
                     Person(
                         pseudonym=pseudonym(key, patient),
                         scans=scans,
                         photo=photo,
-                        attributes=replace(first, group=groups.get(patient, "")),
+                        attributes=replace(
+                            (scans or chosen)[0].attributes, group=groups.get(patient, "")
+                        ),
+                        others=tuple(scan for scan in chosen if scan not in scans),
                     )
                 )
             else:
                 reasons = [said[one.series_uid] for one in series]
-                excluded[Exclusion.NO_MATE if scans else reasons[0]] += 1
+                excluded[Exclusion.NO_MATE if chosen else reasons[0]] += 1
                 said = {
-                    uid: Verdict.PERSON_LEFT_OUT if fate == Verdict.TAKEN else fate
+                    uid: Verdict.PERSON_LEFT_OUT if fate in (Verdict.TAKEN, Verdict.PET) else fate
                     for uid, fate in said.items()
                 }
             fates.update(said.values())
@@ -160,26 +163,52 @@ def _fate(series: ScanSeries) -> str:
     return str(series.problem or Verdict.ANOTHER_IS_BETTER)
 
 
+def _usual(chosen: Sequence[Scan]) -> tuple[Scan, ...]:
+    """Pick what studies take that do not name modalities: the first of each date that is no PET."""
+    of_a_date: dict[str, Scan] = {}
+    for scan in chosen:
+        if scan.attributes.modality != Modality.PT:
+            of_a_date.setdefault(scan.taken, scan)
+    return tuple(of_a_date.values())
+
+
 def _chosen(
     series: Sequence[ScanSeries],
     rehearsal: Rehearsal,
     index: HeaderIndex | None,
     said: dict[str, str],
-) -> Iterator[tuple[Scan, Attributes]]:
-    """Take one series a date, with what it tells; `said` learns what became of those tried."""
+) -> Iterator[Scan]:
+    """Take one series a date and modality, the better first; `said` learns what became of each.
+
+    Dates of PET are told apart from those of other scans: whether a PET has a date changes nothing
+    for them.
+    """
     usable = sorted((one for one in series if one.problem is None), key=lambda one: one.session)
-    dated = [one for one in usable if one.session]
-    for one in usable if dated else ():
-        if not one.session:
-            said[one.series_uid] = Verdict.UNDATED
-    for session, of_a_date in groupby(dated or usable, key=lambda one: one.session):
+    kept: list[ScanSeries] = []
+    for pet in (False, True):
+        alike = [one for one in usable if (one.attributes.modality == Modality.PT) is pet]
+        dated = [one for one in alike if one.session]
+        for one in alike if dated else ():
+            if not one.session:
+                said[one.series_uid] = Verdict.UNDATED
+        kept += dated or alike
+    kept.sort(key=lambda one: one.session)
+    for session, of_a_date in groupby(kept, key=lambda one: one.session):
+        taken: set[str] = set()
         for one in sorted(of_a_date, key=lambda one: (one.preference, one.taken, one.series_uid)):
+            modality = one.attributes.modality
+            if modality in taken:
+                continue
             refused = _refused(one, rehearsal, index)
-            if not refused:
+            if refused:
+                said[one.series_uid] = refused
+                continue
+            if modality == Modality.PT:
+                said[one.series_uid] = Verdict.PET
+            elif taken <= {Modality.PT}:
                 said[one.series_uid] = Verdict.TAKEN
-                yield Scan(kind=one.kind, files=one.files, taken=session), one.attributes
-                break
-            said[one.series_uid] = refused
+            taken.add(modality)
+            yield Scan(kind=one.kind, files=one.files, taken=session, attributes=one.attributes)
 
 
 def _refused(one: ScanSeries, rehearsal: Rehearsal, index: HeaderIndex | None) -> str:
@@ -229,22 +258,29 @@ class Indexed:
 
     def answer(self) -> dict[str, Any]:
         """Return the counts as the verb tells them."""
+        people = [person for person in self.resolution.people if _usually(person)]
         return {
-            "people": len(self.resolution.people),
+            "people": len(people),
             "excluded": dict(self.resolution.excluded),
             "series": dict(self.resolution.series),
-            "with_photo": sum(person.has(Mate.PHOTO) for person in self.resolution.people),
-            "with_second_scan": sum(
-                person.has(Mate.SECOND_SCAN) for person in self.resolution.people
+            "with_photo": sum(person.has(Mate.PHOTO) for person in people),
+            "with_second_scan": sum(person.has(Mate.SECOND_SCAN) for person in people),
+            "with_sex": sum(bool(person.attributes.sex) for person in people),
+            "with_age": sum(person.attributes.age_years is not None for person in people),
+            "with_group": sum(bool(person.attributes.group) for person in people),
+            "with_pet": sum(
+                any(scan.attributes.modality == Modality.PT for scan in person.others)
+                for person in self.resolution.people
             ),
-            "with_sex": sum(bool(person.attributes.sex) for person in self.resolution.people),
-            "with_age": sum(
-                person.attributes.age_years is not None for person in self.resolution.people
-            ),
-            "with_group": sum(bool(person.attributes.group) for person in self.resolution.people),
+            "without_anything_else": len(self.resolution.people) - len(people),
             "skipped_files": self.skipped,
             "read_files": self.read,
         }
+
+
+def _usually(person: Person) -> bool:
+    """Tell whether somebody counts in studies that do not name the modalities of a scan."""
+    return bool(person.scans) and any(person.has(mate) for mate in Mate)
 
 
 def index(agent: Agent, progress: Progress | None = None) -> Indexed:

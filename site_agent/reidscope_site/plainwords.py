@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reidscope_protocols.cohort import DEFAULT_SCANS
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_protocols.privacy import PRACTICALLY_CERTAIN, PrivacyLoss, odds_said
@@ -139,6 +140,11 @@ def _computed(said: Study, asked: FaceExperiment) -> Iterator[str]:
     yield f"  arms        {', '.join(asked.arms)}"
     if len(asked.arms) > 1:
         yield f"  gates       a defaced scan that fails them is {_FAILED[asked.failed_gate]}"
+    if asked.scans != DEFAULT_SCANS:
+        yield f"  modalities  a scan is {' or '.join(asked.scans)} (PT is PET)"
+    if asked.other_domain:
+        yield "              the public scans are of another kind: an attacker who has public scans"
+        yield "              of this kind may find more people than this study does"
     if asked.scan_cap > 1:
         yield f"  scans       the most exposed of a person's first {asked.scan_cap}:"
         yield f"              guessing reaches up to {asked.chance_percent:g}% of people"

@@ -41,6 +41,8 @@ class Scan:
         The slices of one series in any order, or one NIfTI file.
     taken : str
         When; sortable, only ever compared within one person.
+    attributes : Attributes
+        The person's, as this scan's own files tell them; nothing of a snapshot of before 1.1.
 
     Privacy
     -------
@@ -50,6 +52,7 @@ class Scan:
     kind: ScanKind
     files: tuple[Path, ...]
     taken: str
+    attributes: Attributes = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +64,16 @@ class Person:
     pseudonym : str
         The site's name for them.
     scans : tuple of Scan
-        At least one, in the order of the person's own dates; at most one a date.
+        In the order of the person's own dates; at most one a date. None of somebody with PET alone.
     photo : Path or None
         The person's own, where the site has one.
     photo_box : tuple of 4 int, or None
         Where on the photo the person's face is, if somebody at the site marked it by hand.
     attributes : Attributes
         At the first scan; what cohorts and groups look at.
+    others : tuple of Scan
+        What else there is of those dates and of others, one a modality and date: for studies that
+        name the modalities of a scan (`cohort.as_asked`). In the order of dates, the better first.
 
     Privacy
     -------
@@ -79,10 +85,11 @@ class Person:
     photo: Path | None
     photo_box: PhotoBox | None = None
     attributes: Attributes = NOTHING_KNOWN
+    others: tuple[Scan, ...] = ()
 
     def __post_init__(self) -> None:
         taken = [scan.taken for scan in self.scans]
-        if not taken or taken != sorted(set(taken)):
+        if not (taken or self.others) or taken != sorted(set(taken)):
             raise InvariantError(
                 "a person of the index",
                 got="scans that are none, or not one a date in order",
@@ -118,20 +125,16 @@ class Snapshot:
         rows = [
             (
                 person.pseudonym,
-                json.dumps(
-                    [
-                        [scan.kind, scan.taken, [str(file) for file in scan.files]]
-                        for scan in person.scans
-                    ]
-                ),
+                _encoded(person.scans),
                 None if person.photo is None else str(person.photo),
                 json.dumps(person.attributes.encoded()),
+                _encoded(person.others),
             )
             for person in people
         ]
         with transaction(self._connection):
             self._connection.execute("DELETE FROM person")
-            self._connection.executemany("INSERT INTO person VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT INTO person VALUES (?, ?, ?, ?, ?)", rows)
             self._forget_marks_of_other_photos()
             return self._settle(key)
 
@@ -231,19 +234,17 @@ class Snapshot:
     def people(self) -> Iterator[Person]:
         """Every person, in the order of their pseudonyms."""
         rows = self._connection.execute(
-            "SELECT pseudonym, scans, person.photo, box, attributes FROM person"
+            "SELECT pseudonym, scans, person.photo, box, attributes, others FROM person"
             " LEFT JOIN photo_mark USING (pseudonym) ORDER BY 1"
         )
-        for name, scans, photo, box, attributes in rows.fetchall():
+        for name, scans, photo, box, attributes, others in rows.fetchall():
             yield Person(
                 pseudonym=name,
-                scans=tuple(
-                    Scan(kind=kind, taken=taken, files=tuple(Path(file) for file in files))
-                    for kind, taken, files in json.loads(scans)
-                ),
+                scans=_decoded(scans),
                 photo=None if photo is None else Path(photo),
                 photo_box=None if box is None else _box(json.loads(box)),
                 attributes=Attributes.decoded(json.loads(attributes)),
+                others=_decoded(others),
             )
 
 
@@ -252,17 +253,40 @@ def digest_of(people: Sequence[Person], key: SiteKey) -> str:
     rows = [
         [
             person.pseudonym,
-            [
-                [scan.kind, scan.taken, [_stamp(file) for file in scan.files]]
-                for scan in person.scans
-            ],
+            _stamped(person.scans),
             None if person.photo is None else _stamp(person.photo),
             person.photo_box,
             person.attributes.encoded(),
+            *([_stamped(person.others)] if person.others else []),
         ]
         for person in sorted(people, key=lambda person: person.pseudonym)
     ]
     return hmac.digest(key.branch(_DIGEST_DOMAIN), json.dumps(rows).encode(), "sha256").hex()
+
+
+def _encoded(scans: Sequence[Scan]) -> str:
+    return json.dumps(
+        [
+            [scan.kind, scan.taken, [str(file) for file in scan.files], scan.attributes.encoded()]
+            for scan in scans
+        ]
+    )
+
+
+def _decoded(text: str) -> tuple[Scan, ...]:
+    return tuple(
+        Scan(
+            kind=kind,
+            taken=taken,
+            files=tuple(Path(file) for file in files),
+            attributes=Attributes.decoded(*known) if known else NOTHING_KNOWN,
+        )
+        for kind, taken, files, *known in json.loads(text)
+    )
+
+
+def _stamped(scans: Sequence[Scan]) -> list[list[object]]:
+    return [[scan.kind, scan.taken, [_stamp(file) for file in scan.files]] for scan in scans]
 
 
 def _box(numbers: Sequence[int]) -> PhotoBox:

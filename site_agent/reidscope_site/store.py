@@ -87,7 +87,11 @@ CREATE TABLE sum_attempt (
   study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, sealed BLOB, keys BLOB, round BLOB,
   masked BLOB, done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study_sha256, attempt));
 ALTER TABLE ledger ADD COLUMN alone_nano INTEGER NOT NULL DEFAULT 0"""
-_STEPS: tuple[Step, ...] = (_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES, _STUDY_KEY, _SUMS)
+_OTHERS = "ALTER TABLE person ADD COLUMN others TEXT NOT NULL DEFAULT '[]'"
+_STEPS: tuple[Step, ...] = (
+    *(_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES, _STUDY_KEY, _SUMS),
+    _OTHERS,
+)
 """Only ever longer: a step that was published is never changed."""
 
 

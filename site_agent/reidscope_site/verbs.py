@@ -98,6 +98,11 @@ def told(indexed: Answer) -> Iterator[str]:
         f"told by their headers: the sex of {indexed['with_sex']}, the age of"
         f" {indexed['with_age']}; by the link file: the group of {indexed['with_group']}"
     )
+    if indexed["with_pet"]:
+        yield (
+            f"PET of {indexed['with_pet']} people counts where a study asks for PET, and nowhere"
+            f" else; {indexed['without_anything_else']} of them would count nowhere without it"
+        )
     for what in ("excluded", "series"):
         named = "people left out" if what == "excluded" else "series"
         counts = sorted(indexed[what].items(), key=lambda each: (-each[1], each[0]))

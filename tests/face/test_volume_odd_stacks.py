@@ -251,12 +251,6 @@ def test_missing_slices_are_missed_in_a_stack_of_two_thicknesses_too(tmp_path: P
             read_volume(paths)
 
 
-def test_a_pet_is_left_out_with_its_reason(tmp_path: Path) -> None:
-    paths = classic(tmp_path / "a", [11.0 * n for n in range(12)], modality="PT")
-    with pytest.raises(GeometryError, match="pet-not-offered"):
-        read_volume(paths)
-
-
 def scene(gap_mm: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """A head with nose and ears in HU, 2 mm a voxel, so far above a couch with wings; its mask."""
     shape = (130, 130, 100)

@@ -114,7 +114,7 @@ def test_a_study_must_ask_for_the_crossed_cells(make_study: Callable[..., Study]
         {"by": GroupedBy.SEX, "values": ("F", "X")},
         {"by": GroupedBy.SEX, "values": ("F", "other")},
         {"by": GroupedBy.SEX, "values": ("F",), "ages": (AgeRange(low=5, high=20),)},
-        {"by": GroupedBy.MODALITY, "values": ("PT",)},
+        {"by": GroupedBy.MODALITY, "values": ("US",)},
         {"by": GroupedBy.GROUP, "values": ("a;b",)},
         {"by": GroupedBy.GROUP, "values": ("a=b",)},
         {"by": GroupedBy.GROUP, "values": ("=cmd",)},

@@ -80,7 +80,7 @@ def test_a_rule_that_is_never_offered_is_refused_with_the_reason(typed: str) -> 
 
 @pytest.mark.parametrize(
     "typed",
-    ["Smith", "sex", "sex X", "modality PT", "colour red", "sex F, Q", "with photo or second-scan"],
+    ["Smith", "sex", "sex X", "modality US", "colour red", "sex F, Q", "with photo or second-scan"],
 )
 def test_an_unknown_word_is_refused_with_what_is_offered_and_never_repeated(typed: str) -> None:
     with pytest.raises(UnsupportedError, match="`age 18-89`") as caught:

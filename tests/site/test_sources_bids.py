@@ -171,7 +171,7 @@ def test_a_volume_is_voxels_and_affine_alone(root: Path, tmp_path: Path) -> None
     assert volume.voxels.dtype == np.float32
     assert np.array_equal(volume.voxels.ravel(), np.arange(np.prod(SHAPE)))
     assert volume.spacing_mm == SPACING
-    assert set(volume.__slots__) == {"voxels", "spacing_mm", "affine"}
+    assert set(volume.__slots__) == {"voxels", "spacing_mm", "affine", "emission"}
 
 
 MakeSite = Callable[..., Agent]

@@ -1,7 +1,8 @@
 """A BIDS dataset in, a clean one out: what is written is whole, what is left out is counted.
 
-Only anatomical images, their sidecars, `participants.tsv`, `*_scans.tsv` and `*_sessions.tsv` are
-offered; `dataset_description.json` is written anew. The rest is left out with a reason.
+Only anatomical images and PET, their sidecars, `participants.tsv`, `*_scans.tsv` and
+`*_sessions.tsv` are offered; `dataset_description.json` is written anew. The rest is left out with
+a reason.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from reidscope_deid.keys import SiteKey
 
+_PET = "pet"
+_DATA_TYPES = frozenset({"anat", _PET})
 _DESCRIPTION = {
     "Name": "De-identified dataset",
     "BIDSVersion": "1.10.0",
@@ -197,11 +200,11 @@ def _subject(run: _Run, folder: Path) -> None:
     files = sorted(_files(folder))
     renamed: dict[Path, str] = {}
     for path in files:
-        if _is_anat(path.relative_to(folder).parts):
-            _anat(run, path, folder, person, renamed)
+        if _data_type(path.relative_to(folder).parts):
+            _scan(run, path, folder, person, renamed)
     for path in files:
         place = path.relative_to(folder).parts
-        if _is_anat(place):
+        if _data_type(place):
             continue
         if folder.name in run.met and _is_table(path, place, folder.name):
             run.attempt("tables", partial(_times, run, path, place, person, renamed))
@@ -209,17 +212,20 @@ def _subject(run: _Run, folder: Path) -> None:
             run.left_out[Reason.NOT_OFFERED] += 1
 
 
-def _anat(run: _Run, path: Path, folder: Path, person: Person, renamed: dict[Path, str]) -> None:
+def _scan(run: _Run, path: Path, folder: Path, person: Person, renamed: dict[Path, str]) -> None:
     """Clean one image or sidecar; `renamed` learns its new name."""
 
     def work() -> None:
-        session = _session(path.relative_to(folder).parts)
+        place = path.relative_to(folder).parts
+        session, kind = _session(place), _data_type(place)
         image = parse_image_name(path.name)
+        if (image.suffix == _PET) is not (kind == _PET):
+            raise QuarantinedError(Reason.NOT_OFFERED)
         if (f"sub-{image.subject}", image.session) != (folder.name, session):
             raise QuarantinedError(Reason.MALFORMED)
         new = run.labels.image(image, person)
         subject = f"sub-{participant(person)}"
-        _image(run, path, Path(subject, *_new_session(run, session), "anat", new))
+        _image(run, path, Path(subject, *_new_session(run, session), kind, new))
         renamed[path] = new
 
     if run.attempt("sidecars" if path.suffix == ".json" else "images", work):
@@ -268,7 +274,7 @@ def _times(
 
         def about(text: str) -> str | None:
             new = renamed.get(path.parent / text)
-            return None if new is None else f"anat/{new}"
+            return None if new is None else f"{text.partition('/')[0]}/{new}"
 
     content = clean_times(path, column, about, person.shift_days, run.contents)
     target = Path(name, *new_session, "_".join([name, *new_session, kind]))
@@ -284,13 +290,12 @@ def _new_session(run: _Run, session: str) -> list[str]:
     return [f"ses-{run.labels.label('ses', session)}"] if session else []
 
 
-def _is_anat(place: tuple[str, ...]) -> bool:
+def _data_type(place: tuple[str, ...]) -> str:
+    """Name the folder of images that a file lies in; empty where it is none that is offered."""
     *folders, _ = place
-    return folders == ["anat"] or (
-        len(folders) == 2  # noqa: PLR2004 - a session and its anat
-        and folders[0].startswith("ses-")
-        and folders[1] == "anat"
-    )
+    if len(folders) == 2 and folders[0].startswith("ses-"):  # noqa: PLR2004 - a session and its own
+        del folders[0]
+    return folders[0] if len(folders) == 1 and folders[0] in _DATA_TYPES else ""
 
 
 def _is_table(path: Path, place: tuple[str, ...], subject: str) -> bool:

@@ -27,7 +27,7 @@ _CODE_CHARACTERS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageName:
-    """A file name below `anat`, taken apart.
+    """A file name below `anat` or `pet`, taken apart.
 
     Attributes
     ----------

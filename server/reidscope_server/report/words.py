@@ -5,6 +5,7 @@ Functions of the signed study and the report alone, so that `verify` finds the s
 
 from __future__ import annotations
 
+from reidscope_protocols.cohort import DEFAULT_SCANS
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_protocols.report import Identification, Report
 from reidscope_protocols.vocabulary import (
@@ -199,10 +200,25 @@ def _scans(asked: FaceExperiment) -> str:
     smallest = asked.anchors[0]
     guess = f"a guess finds at most {percent(asked.chance_percent / 100)} among {smallest:,} faces"
     if asked.scan_rule is ScanRule.FIRST_BY_DATE:
-        return f"{asked.scan_rule}: each person's first scan by date; {guess}"
+        said = f"{asked.scan_rule}: each person's first scan by date; {guess}"
+    else:
+        said = (
+            f"{asked.scan_rule}: found in any of each person's first {asked.scan_cap} scans; "
+            f"{guess}, {asked.scan_cap} times as many as with one scan"
+        )
+    return said + _modalities(asked)
+
+
+def _modalities(asked: FaceExperiment) -> str:
+    """Say what may be a scan, where that is not MR or CT, and what the public scans are."""
+    if asked.scans == DEFAULT_SCANS:
+        return ""
+    said = f"; a scan is {' or '.join(asked.scans)} (PT is PET)"
+    if not asked.other_domain:
+        return said
     return (
-        f"{asked.scan_rule}: found in any of each person's first {asked.scan_cap} scans; {guess}, "
-        f"{asked.scan_cap} times as many as with one scan"
+        f"{said}; the attacker's public scans are {asked.public_scans}, another domain: one who "
+        "has public scans of each kind may find more people"
     )
 
 

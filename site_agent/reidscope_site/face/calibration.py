@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import MalformedError
 from reidscope_protocols.face_experiment import Renders
 from reidscope_protocols.recogniser import RecogniserDeclaration
@@ -112,6 +113,8 @@ class Calibration(_File):
         Reading to the tail of strangers' scores; empty where too few pairs are public.
     gallery_faces : int
         M of each gallery.
+    scans : Modality
+        What the public people's scans are: the domain of means and of galleries of scans.
     figures : PublicFigures
         Measured on public probes.
     seeds, versions : mapping
@@ -132,6 +135,7 @@ class Calibration(_File):
     sigma_edges: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], Share] = {}
     tails: dict[str, Tail] = {}
     gallery_faces: Annotated[int, Field(ge=1)]
+    scans: Modality = Modality.MR
     figures: PublicFigures
     seeds: dict[str, str]
     versions: dict[str, str]

@@ -161,6 +161,7 @@ def _check(experiment: FaceExperiment, calibration: Calibration, head: Template)
         ("kind of mate", experiment.mate, calibration.mate),
         ("direction", experiment.direction, calibration.direction),
         ("plan of renders", experiment.renders, calibration.renders),
+        ("kind of public scans", experiment.public_scans, calibration.scans),
     ):
         if found != expected:
             raise ConstantMismatchError(

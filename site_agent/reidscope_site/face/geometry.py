@@ -30,11 +30,16 @@ EXTENT_MM = (100.0, 400.0)
 HEAD_PARTS = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "SKULL", "WHOLEHEAD"})
 """Body parts that hold a face, letters alone; an empty one is no contradiction."""
 
-MODALITIES = frozenset({"CT", "MR"})
+BODY_PARTS = HEAD_PARTS | {"BODY", "TOTALBODY", "WHOLEBODY"}
+"""Of a PET, whose head may be the upper end of a body."""
+
+PET_WIDE_MM, PET_TALL_MM = 900.0, 2200.0
+"""A tomograph's field of view is wider than a head, and a body's PET is taller."""
+
+MODALITIES = frozenset({"CT", "MR", "PT"})
 
 _PET = "PT"
-"""Not offered: no real PET was at hand to see whether skin is found in it (docs/face-experiment.md,
-"What may be a scan")."""
+"""Counts only in studies that ask for it (docs/face-experiment.md, "PET")."""
 
 GREY = "MONOCHROME2"
 """The only reading of samples that is offered: brighter is more."""
@@ -69,7 +74,10 @@ class SeriesProblem(StrEnum):
     TRUNCATED = "truncated"
     MANY_VOLUMES = "many-volumes"
     UNEVEN_SLICES = "uneven-slices"
-    PET = "pet-not-offered"
+    PET = "pet-is-not-written-back"
+    NOT_CORRECTED = "pet-not-attenuation-corrected"
+    UNITS = "pet-units-missing-mixed-or-of-no-activity"
+    NO_SCALE = "pet-slice-without-scale"
     LOCALIZER = "localizer"
     DERIVED = "derived"
     SECONDARY_CAPTURE = "secondary-capture"
@@ -189,8 +197,6 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
     -------
     A function of one person's headers (docs/privacy.md, "Neighbours").
     """
-    if any(header.modality == _PET for header in headers):
-        return SeriesProblem.PET
     voxels = sum(header.rows * header.columns for header in headers)
     if voxels > MAX_VOXELS or not all(header.supported for header in headers):
         return SeriesProblem.UNSUPPORTED
@@ -200,6 +206,12 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
         return SeriesProblem.ONE_SLICE
     if _differ(headers):
         return SeriesProblem.MIXED_GEOMETRY
+    frames = frame_count(headers)
+    if frames > 1:
+        order = np.argsort(slice_places(headers), kind="stable")
+        headers = [headers[index] for index in order[::frames]]
+        if len(headers) < 2:  # noqa: PLR2004  # as above
+            return SeriesProblem.ONE_SLICE
     along = slice_places(headers)
     gaps = np.diff(np.sort(along))
     if gaps.min() < _SAME_PLACE_MM:
@@ -211,6 +223,22 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
         skipped = gaps.max() > _SKIPPED * step
         return SeriesProblem.MISSING_SLICES if skipped else SeriesProblem.MIXED_GEOMETRY
     return None if _like_a_head(headers, float(np.ptp(along)) + step) else SeriesProblem.NOT_A_HEAD
+
+
+def frame_count(headers: Sequence[SliceHeader]) -> int:
+    """Frames that a PET has of every place, as a dynamic or gated one does; 1 of any other series.
+
+    Returns
+    -------
+    int
+        1 too where places are not taken equally often: `series_problem` says what is wrong then.
+    """
+    if len(headers) < 2 or any(header.modality != _PET for header in headers):  # noqa: PLR2004
+        return 1
+    gaps = np.diff(np.sort(slice_places(headers)))
+    ends = np.flatnonzero(gaps >= _SAME_PLACE_MM)
+    counts = np.diff(np.concatenate([[-1], ends, [len(gaps)]]))
+    return int(counts[0]) if counts.min() == counts.max() else 1
 
 
 def evenly_spaced(headers: Sequence[SliceHeader]) -> bool:
@@ -292,6 +320,14 @@ def _like_a_head(headers: Sequence[SliceHeader], tall_mm: float) -> bool:
     shortest, longest = EXTENT_MM
     extents = (first.rows * spacing[0], first.columns * spacing[1], tall_mm)
     named = {header.body_part for header in headers} - {""}
+    if first.modality == _PET:
+        widest = max(extents[:2])
+        return (
+            named <= (BODY_PARTS if tall_mm > longest else HEAD_PARTS | {"WHOLEBODY"})
+            and shortest <= min(extents)
+            and widest <= PET_WIDE_MM
+            and tall_mm <= PET_TALL_MM
+        )
     return named <= HEAD_PARTS and all(shortest <= extent <= longest for extent in extents)
 
 

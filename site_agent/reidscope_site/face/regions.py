@@ -27,6 +27,7 @@ _TOP_MM = 114.0
 _BOTTOM_MM = -30.0
 _HALF_WIDTH_MM = 66.0
 _REARMOST_MM = 158.0
+_SPILL_MM = 15.0
 _FRONT_FROM_MM = 130
 _CLEAR_MM = 8.0
 _CELL = 2
@@ -53,6 +54,13 @@ def front() -> Tensor:
     occupied[:, :_FRONT_FROM_MM] = 0
     occupied[:, :, int(_TOP_MM) + NECK_MM :] = 0
     return occupied
+
+
+@cache
+def soft_tissue() -> Tensor:
+    """Head of the template, clear of the brain and of what its blur spills: 0 or 1. Public."""
+    clear = torch.from_numpy(_to_brain() > _SPILL_MM)
+    return ((head() > SKIN) & clear).float()
 
 
 @cache

@@ -10,7 +10,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from reidscope_protocols.face_experiment import Renders
+from reidscope_site.face.average import air_of
 from reidscope_site.face.raycast import Camera, GridSurface, Lamp, Look, look_at, shade, turned
+from reidscope_site.face.regions import in_scan, soft_tissue
 from reidscope_site.face.template import FACE_CENTRE_MM
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from reidscope_site.face.volume import Volume
 
 _SHARE_OF_OTSU = 0.6
+_SHARE_OF_SKIN = 0.5
 _SMOOTHING_MM = 0.8
 _BRIGHTEST = 99.9
 _COLOUR = (0.95, 0.78, 0.68)
@@ -39,19 +42,25 @@ _KEY_STRENGTH, _FILL_STRENGTH = 1.0, 0.25
 _GRID = 9
 
 
-def reconstruct(volume: Volume) -> GridSurface | None:
+def reconstruct(volume: Volume, registration: Registration) -> GridSurface | None:
     """Skin of the largest bright body of a 1 mm scan, or None if nothing stands out.
+
+    Parameters
+    ----------
+    volume : Volume
+        1 mm along the scanner's axes.
+    registration : Registration
+        Of it: where a PET's level is read, whose brain outshines its skin. An MR's or a CT's is
+        read off the whole scan.
 
     Privacy
     -------
     One person's face: stays in the process (docs/privacy.md, "What stays at the site").
     """
-    thin = volume.voxels[::2, ::2, ::2]
-    ceiling = float(np.percentile(thin, _BRIGHTEST))
-    floor = float(thin.min())
-    if ceiling <= floor:
+    floor = float(volume.voxels[::2, ::2, ::2].min())
+    level = _emitting(volume, registration) if volume.emission else _standing_out(volume, floor)
+    if level is None:
         return None
-    level = float(threshold_otsu(np.minimum(thin, ceiling))) * _SHARE_OF_OTSU
     smooth = ndimage.gaussian_filter(volume.voxels, _SMOOTHING_MM, truncate=3.0)
     bright = smooth > level
     labels, count = ndimage.label(bright)
@@ -62,6 +71,29 @@ def reconstruct(volume: Volume) -> GridSurface | None:
     bright &= labels != sizes.argmax()
     np.copyto(smooth, floor, where=bright)
     return GridSurface(voxels=torch.from_numpy(smooth), level=level)
+
+
+def _standing_out(volume: Volume, floor: float) -> float | None:
+    """Brightness between air and body; None where nothing is brighter than air."""
+    thin = volume.voxels[::2, ::2, ::2]
+    ceiling = float(np.percentile(thin, _BRIGHTEST))
+    if ceiling <= floor:
+        return None
+    return float(threshold_otsu(np.minimum(thin, ceiling))) * _SHARE_OF_OTSU
+
+
+def _emitting(volume: Volume, registration: Registration) -> float | None:
+    """Half of what skin and muscle emit, clear of the brain; None where they emit nothing.
+
+    Half, for that is what a blurred edge has where it lies.
+    """
+    air = air_of(volume.voxels)
+    found = volume.voxels[in_scan(soft_tissue(), registration, volume.voxels.shape)]
+    bright = found[found > air]
+    if not bright.size:
+        return None
+    level = air + _SHARE_OF_SKIN * (float(np.median(bright)) - air)
+    return level if level > air else None
 
 
 def face_picture(volume: Volume, registration: Registration) -> NDArray[np.uint8] | None:
@@ -93,7 +125,7 @@ def face_pictures(
     One person's face: never leaves the site; `review` alone writes it, into its owner's folder
     (docs/privacy.md, "What stays at the site").
     """
-    surface = reconstruct(volume)
+    surface = reconstruct(volume, registration)
     if surface is None:
         return
     target = registration.in_scan(FACE_CENTRE_MM)

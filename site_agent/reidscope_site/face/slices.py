@@ -22,10 +22,12 @@ from reidscope_site.face.geometry import (
     SeriesProblem,
     SliceHeader,
     evenly_spaced,
+    frame_count,
     series_problem,
     slice_offsets,
     slice_places,
 )
+from reidscope_site.face.pet import averaged, durations, pet_problem, pet_traits
 from reidscope_site.face.unsendable import Unsendable
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 AIR_HU = -1000.0
 """What a CT shows where there is nothing; an MR shows about 0."""
 
+_STEPS = 1 << 24
+"""Of an averaged PET, to its highest value: as fine as float32."""
+_LEAST_ACTIVITY = 1e-30
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -59,7 +64,10 @@ class Slices(Unsendable):
     bits : tuple of (int, bool)
         Bits that a sample may use, and whether it has a sign.
     instances : tuple of str
-        SOP instance UID of each slice.
+        SOP instance UID of each slice; of a PET's frames, the first's.
+    emission : bool
+        Whether it is a PET: never below 0; its frames are averaged, and `stored` is not as the
+        files hold it then, so that it is not written back.
 
     Privacy
     -------
@@ -74,15 +82,16 @@ class Slices(Unsendable):
     places: NDArray[np.float64]
     bits: tuple[int, bool]
     instances: tuple[str, ...]
+    emission: bool = False
 
     @property
     def intensities(self) -> NDArray[np.float32]:
-        """Brightness above air, (slice, row, column); never below 0 in a CT."""
+        """Brightness above air, (slice, row, column); never below 0 in a CT or a PET."""
         slopes, intercepts = (
             part.astype(np.float32)[:, None, None] for part in (self.slopes, self.intercepts)
         )
         values = self.stored.astype(np.float32) * slopes + intercepts
-        if not self.dark:
+        if not self.dark and not self.emission:
             return values
         bright: NDArray[np.float32] = np.maximum(values - np.float32(self.dark), 0)
         return bright
@@ -111,6 +120,8 @@ def read_slices(files: Sequence[Path]) -> Slices:
         `SeriesProblem`, and nothing of the data.
     """
     slices = read_any_slices(files)
+    if slices.emission:
+        raise unusable(SeriesProblem.PET)
     if len(set(slices.instances)) != len(slices.instances):
         raise unusable(SeriesProblem.UNSUPPORTED)
     if not np.array_equal(slices.places, np.arange(len(slices.places))):
@@ -129,7 +140,8 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
     try:
         datasets = [pydicom.dcmread(path) for path in files]
         headers = [header for dataset in datasets for header in slice_headers(dataset)]
-        problem = series_problem(headers)
+        told = [one for one in map(pet_traits, datasets) if one is not None]
+        problem = pet_problem(told) or series_problem(headers)
         if problem is not None or not headers:
             raise unusable(problem or SeriesProblem.ONE_SLICE)
         order = np.argsort(slice_places(headers), kind="stable")
@@ -137,8 +149,15 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
         scaling = np.array([pair for dataset in datasets for pair in rescaling(dataset)])[order]
         planes = [plane for dataset in datasets for plane in _planes(dataset)]
         first = datasets[0]
+        stored = np.stack([planes[index] for index in order])
+        if told:
+            return _emitted(
+                _Frames(stored=stored, scaling=scaling, weights=durations(datasets)[order]),
+                ordered[:: frame_count(headers)],
+                tuple(_instances(datasets, order))[:: frame_count(headers)],
+            )
         return Slices(
-            stored=np.stack([planes[index] for index in order]),
+            stored=stored,
             slopes=scaling[:, 0],
             intercepts=scaling[:, 1],
             dark=AIR_HU if headers[0].modality == "CT" else 0.0,
@@ -157,6 +176,39 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
     ) as error:
         # pydicom's own errors for a file or pixel data that it cannot decode
         raise unusable(SeriesProblem.UNSUPPORTED) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Frames:
+    """Sorted slices of a PET: samples, (slope, intercept) of each, and how long it was counted."""
+
+    stored: NDArray[np.integer]
+    scaling: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def _emitted(held: _Frames, ordered: Sequence[SliceHeader], instances: tuple[str, ...]) -> Slices:
+    """Average the frames of a PET; `ordered` and `instances` are one a place."""
+    scaling = held.scaling.astype(np.float32)
+    values = held.stored.astype(np.float32)
+    values *= scaling[:, 0, None, None]
+    values += scaling[:, 1, None, None]
+    places = len(ordered)
+    mean = averaged(values, held.weights, len(values) // places)
+    if not np.isfinite(mean).all():
+        raise unusable(SeriesProblem.NO_SCALE)
+    slope = max(float(np.abs(mean).max()), _LEAST_ACTIVITY) / _STEPS
+    return Slices(
+        stored=np.rint(mean / slope).astype(np.int32),
+        slopes=np.full(places, slope),
+        intercepts=np.zeros(places),
+        dark=0.0,
+        affine=_affine(ordered),
+        places=_places(ordered),
+        bits=(32, True),
+        instances=instances,
+        emission=True,
+    )
 
 
 def _planes(dataset: Dataset) -> NDArray[np.integer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from reidscope_site.face.geometry import (
     read_slice_header,
     series_problem,
 )
+from reidscope_site.face.pet import head_of
 from reidscope_site.face.slices import Slices, read_any_slices, unusable
 from reidscope_site.face.unsendable import Unsendable
 
@@ -53,6 +54,8 @@ class Volume(Unsendable):
         Along i, j, k.
     affine : ndarray of float64
         (4, 4), voxel indices to RAS mm.
+    emission : bool
+        Whether a tracer makes the brightness (PET): the brain outshines the skin then.
 
     Privacy
     -------
@@ -63,6 +66,7 @@ class Volume(Unsendable):
     voxels: NDArray[np.float32]
     spacing_mm: tuple[float, float, float]
     affine: NDArray[np.float64]
+    emission: bool = False
 
 
 def read_volume(files: Sequence[Path]) -> Volume:
@@ -83,7 +87,7 @@ def read_volume(files: Sequence[Path]) -> Volume:
 
 
 def volume_of(slices: Slices) -> Volume:
-    """Make a volume of sorted slices; a CT's couch is left out.
+    """Make a volume of sorted slices; a CT's couch is left out, and of a PET all but the head.
 
     Raises
     ------
@@ -94,6 +98,8 @@ def volume_of(slices: Slices) -> Volume:
     if not np.isfinite(bright).all():
         raise unusable(SeriesProblem.UNSUPPORTED)
     volume = to_ras(_evened(bright, slices.places).transpose(0, 2, 1), slices.affine)
+    if slices.emission:
+        return head_of(replace(volume, emission=True))
     return without_couch(volume) if slices.dark else volume
 
 
@@ -141,7 +147,12 @@ def isotropic(volume: Volume) -> Volume:
     voxels = resampled(
         torch.from_numpy(volume.voxels), np.linalg.inv(volume.affine) @ affine, shape
     )
-    return Volume(voxels=voxels.numpy(), spacing_mm=(1.0, 1.0, 1.0), affine=affine)
+    return Volume(
+        voxels=voxels.numpy(),
+        spacing_mm=(1.0, 1.0, 1.0),
+        affine=affine,
+        emission=volume.emission,
+    )
 
 
 @torch.no_grad()

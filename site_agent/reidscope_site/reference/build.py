@@ -37,7 +37,7 @@ from reidscope_site.reference.figures import Measured, Probes
 from reidscope_site.reference.making import Maker, Workshop, faceless, workshop
 from reidscope_site.reference.near_identical import near_identical
 from reidscope_site.reference.people import readouts_of
-from reidscope_site.reference.synthetic_source import SyntheticSource
+from reidscope_site.reference.synthetic_source import synthetic_source
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def build_reference(  # what, where, of whom, how fast: each of another type
     Public people alone: rows of embeddings are kept on disk, which those of patients never are.
     """
     held = dict(models if models is not None else models_of(plan.recogniser))
-    maker = Maker(plan=plan, source=source or SyntheticSource(), models=held)
+    maker = Maker(plan=plan, source=source or synthetic_source(plan.scans), models=held)
     with workshop(workspace, maker, jobs=jobs, progress=progress) as shop:
         rows = _rows(shop)
     means = _means(plan, rows)
@@ -137,6 +137,7 @@ def build_reference(  # what, where, of whom, how fast: each of another type
         sigma_edges={str(edge): value for edge, value in sigma.beaten.items()},
         tails=measured.tails(),
         gallery_faces=plan.size,
+        scans=plan.scans,
         figures=figures,
         seeds=_seeds(plan, maker.source.name, last=rows.last),
         versions={name: version(name) for name in _PACKAGES}

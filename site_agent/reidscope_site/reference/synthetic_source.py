@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reidscope_protocols.cohort import Modality
 from reidscope_site.face.template import template
+from reidscope_site.synthetic.emission import BRAIN_TOMOGRAPH, Tomograph, emission
 from reidscope_site.synthetic.photo import photo
 from reidscope_site.synthetic.scan import scan
 from reidscope_site.synthetic.seeds import PersonSeed, Population
@@ -16,15 +18,30 @@ if TYPE_CHECKING:
 
     from reidscope_site.face.volume import Volume
 
+SYNTHETIC = "synthetic"
+
+
+def synthetic_source(scans: Modality) -> SyntheticSource:
+    """Make people whose scans are PET, by a brain tomograph, or MR."""
+    return SyntheticSource(tomograph=BRAIN_TOMOGRAPH if scans is Modality.PT else None)
+
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSource:
-    """People from seeds: without end, the same on every machine."""
+    """People from seeds: without end, the same on every machine.
+
+    Attributes
+    ----------
+    tomograph : Tomograph or None
+        Scans are PET by it; MR without.
+    """
+
+    tomograph: Tomograph | None = None
 
     @property
     def name(self) -> str:
-        """Seeds need no other name."""
-        return "synthetic"
+        """Seeds need no other name; what scans them is told apart."""
+        return SYNTHETIC if self.tomograph is None else f"{SYNTHETIC} PET"
 
     def count(self, population: Population) -> int | None:  # noqa: ARG002  # as `PublicSource` asks
         """Without end."""
@@ -37,4 +54,6 @@ class SyntheticSource:
     def scan(self, population: Population, number: int, visit: int) -> Volume:
         """Scan of a seed's visit."""
         seed = PersonSeed(population=population, number=number)
+        if self.tomograph is not None:
+            return emission(seed, template(), visit=visit, tomograph=self.tomograph)
         return scan(seed, template(), visit=visit)

@@ -9,6 +9,7 @@ import hmac
 import json
 from dataclasses import dataclass
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import InvariantError, NotReadyError, UnsupportedError
 from reidscope_protocols.face_experiment import FaceExperiment
@@ -18,6 +19,7 @@ from reidscope_protocols.vocabulary import UNMODIFIED, ConstantRole, Mate
 from reidscope_site import package
 from reidscope_site.agent import Agent, Progress
 from reidscope_site.child import child_of
+from reidscope_site.cohort import as_asked, seen_by
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.journal import Event
 from reidscope_site.review.folder import ReviewFolder
@@ -144,9 +146,14 @@ def short_names(people: tuple[Person, ...]) -> dict[str, str]:
 def _people(agent: Agent, study: Opened[Study] | None) -> tuple[Person, ...]:
     everybody = tuple(agent.snapshot.people())
     if study is None:
-        return everybody
-    mate = study.statement.experiment.mate
-    return tuple(person for person in everybody if person.has(mate))
+        # PET is looked at of those alone who have nothing else.
+        return tuple(
+            person if person.scans else shown
+            for person in everybody
+            if (shown := as_asked(person, tuple(Modality))) is not None
+        )
+    experiment = study.statement.experiment
+    return tuple(one for one in seen_by(everybody, experiment) if one.has(experiment.mate))
 
 
 def _room(agent: Agent, study: Opened[Study] | None) -> tuple[Room, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from reidscope_protocols.cohort import Modality
 from reidscope_protocols.errors import DeidError, InputError
 from reidscope_protocols.vocabulary import UNMODIFIED
 from reidscope_site.face import gates
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from reidscope_site.face.register import Registration
     from reidscope_site.face.volume import Volume
     from reidscope_site.review.looking import Job, Looker
-    from reidscope_site.snapshot import Person, PhotoBox
+    from reidscope_site.snapshot import Person, PhotoBox, Scan
 
 _NO_MEMORY = -4  # OpenCV's StsNoMem
 
@@ -128,7 +129,7 @@ def _scans(person: Person, looker: Looker, work: Path, flags: list[Flag]) -> Ite
             if room.attacked == 1
             else f"one of the first {room.attacked} by the person's own dates"
         )
-        chosen = f"scan {number + 1} of {count}: {why}; {len(scan.files)} files, {scan.kind}"
+        chosen = f"scan {number + 1} of {count}: {why}; {len(scan.files)} files, {_kind(scan)}"
         folder = work / str(number)
         folder.mkdir()
         try:
@@ -143,6 +144,11 @@ def _scans(person: Person, looker: Looker, work: Path, flags: list[Flag]) -> Ite
             yield ScanView(chosen=chosen, measured="not of the shape that DICOM gives", arms=())
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kind(scan: Scan) -> str:
+    is_pet = scan.attributes.modality == Modality.PT
+    return f"PET ({scan.kind}), for studies that ask for PET" if is_pet else scan.kind
 
 
 def _scan(

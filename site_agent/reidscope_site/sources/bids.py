@@ -1,10 +1,12 @@
-"""A BIDS dataset: participants are people, sessions their dates, `anat` their heads.
+"""A BIDS dataset: participants are people, sessions their dates, `anat` and `pet` their heads.
 
     sub-01/[ses-baseline/]anat/sub-01_ses-baseline_T1w.nii.gz
+    sub-01/[ses-baseline/]pet/sub-01_ses-baseline_trc-FDG_pet.nii.gz
 
 A participant is known by the label, `sub-01`. When a file was acquired is what `*_scans.tsv` says;
 where it does not say so for every one of a participant's files, sessions count in the order of
-their labels. Sex and age are what `participants.tsv` says; sidecars and all else are not read.
+their labels. Sex and age are what `participants.tsv` says. Of sidecars one word is read: whether a
+PET was corrected for attenuation.
 """
 
 from __future__ import annotations
@@ -24,11 +26,16 @@ from reidscope_site.sources.facts import patient_identity
 from reidscope_site.sources.finder import Finding
 from reidscope_site.sources.header_index import FoundFile, HeaderIndex
 from reidscope_site.sources.listing import Listing, Progress, ScanSeries
-from reidscope_site.sources.nifti import find_head_in_nifti
+from reidscope_site.sources.nifti import PET_SUFFIX, find_head_in_nifti
 from reidscope_site.sources.participants import participants, rows_of
 
 SUFFIXES = ("T1w", "T2w", "FLAIR")
-_IMAGE = re.compile(rf"(?P<entities>.+)_(?P<suffix>{'|'.join(SUFFIXES)})\.nii(\.gz)?")
+_FOLDERS = {"anat": SUFFIXES, "pet": (PET_SUFFIX,)}
+_IMAGE = re.compile(
+    rf"(?P<entities>.+)_(?P<suffix>{'|'.join((*SUFFIXES, PET_SUFFIX))})\.nii(\.gz)?"
+)
+_NOT_CORRECTED = frozenset({"", "n/a", "na", "no", "nac", "none", "false"})
+_LARGEST_SIDECAR = 1 << 20
 _PHASES = frozenset({"part-phase", "part-real", "part-imag"})
 
 
@@ -39,11 +46,15 @@ class _Image:
     suffix: str
     entities: frozenset[str]
 
+    @property
+    def modality(self) -> Modality:
+        return Modality.PT if self.suffix == PET_SUFFIX else Modality.MR
+
 
 def list_bids(
     root: Path, *, index: HeaderIndex | None = None, progress: Progress | None = None
 ) -> Listing:
-    """List every anatomical image of every participant.
+    """List every anatomical image and every PET of every participant.
 
     Parameters
     ----------
@@ -57,7 +68,7 @@ def list_bids(
     Raises
     ------
     InputError
-        No participant has an anatomical image: the folder is no BIDS dataset, or has no `anat`.
+        No participant has an anatomical image or a PET: no BIDS dataset, or neither folder.
 
     Privacy
     -------
@@ -81,7 +92,7 @@ def list_bids(
         raise InputError(
             "BIDS dataset",
             got=f"{len(folders)} folders of participants, none with an anatomical image",
-            expected="sub-*/[ses-*/]anat/*_T1w.nii.gz, or T2w, or FLAIR",
+            expected="sub-*/[ses-*/]anat/*_T1w.nii.gz, or T2w, or FLAIR, or pet/*_pet.nii.gz",
             do="correct `bids` in site.toml",
         )
     return Listing(series=series, skipped=skipped)
@@ -96,14 +107,15 @@ def _folders(folder: Path, prefix: str) -> Iterator[Path]:
 
 
 def _images(participant: Path, root: Path) -> tuple[list[_Image], int]:
-    """Anatomical images of a participant, and how many lie outside the dataset or nowhere."""
+    """Images of a participant, and how many lie outside the dataset or nowhere."""
     found, outside = [], 0
     places = [participant, *sorted(_folders(participant, "ses-"))]
     for place in places:
         session = "" if place == participant else place.name
-        for path in sorted((place / "anat").glob("*.nii*")):
+        held = [(name, path) for name in _FOLDERS for path in (place / name).glob("*.nii*")]
+        for name, path in sorted(held):
             match = _IMAGE.fullmatch(path.name)
-            if match is None:
+            if match is None or match["suffix"] not in _FOLDERS[name]:
                 continue
             real = path.resolve()
             if root not in real.parents or not real.is_file():
@@ -129,7 +141,7 @@ def _series(
             files=(image.path,),
             problem=finding.problem,
             preference=finding.preference,
-            attributes=replace(told, modality=Modality.MR, year=year_of(dates[image.session])),
+            attributes=replace(told, modality=image.modality, year=year_of(dates[image.session])),
         )
         for image in images
         for finding in (_finding(image, index),)
@@ -172,7 +184,7 @@ def _date(text: str) -> str:
 
 
 def _finding(image: _Image, index: HeaderIndex | None) -> Finding:
-    named = _named_problem(image.entities)
+    named = _named_problem(image.entities) or _uncorrected(image)
     if named is not None:
         return Finding(problem=named)
     if index is None:
@@ -189,6 +201,24 @@ def _finding(image: _Image, index: HeaderIndex | None) -> Finding:
     return Finding(
         problem=None if problem is None else SeriesProblem(problem), preference=tuple(preference)
     )
+
+
+def _uncorrected(image: _Image) -> SeriesProblem | None:
+    """Say of a PET whether its name or its sidecar denies, or no sidecar says, a correction."""
+    if image.suffix != PET_SUFFIX:
+        return None
+    if any(entity.startswith("rec-nac") for entity in image.entities):
+        return SeriesProblem.NOT_CORRECTED
+    sidecar = image.path.with_name(image.path.name.partition(".nii")[0] + ".json")
+    try:
+        if sidecar.stat().st_size > _LARGEST_SIDECAR:
+            return SeriesProblem.NOT_CORRECTED
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return SeriesProblem.NOT_CORRECTED
+    word = said.get("AttenuationCorrection") if isinstance(said, dict) else None
+    corrected = isinstance(word, str) and word.strip().lower() not in _NOT_CORRECTED
+    return None if corrected else SeriesProblem.NOT_CORRECTED
 
 
 def _named_problem(entities: frozenset[str]) -> SeriesProblem | None:

@@ -20,6 +20,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from reidscope_site.attributes import age_of, sex_of
 from reidscope_site.face.frames import slice_headers
 from reidscope_site.face.geometry import SliceHeader
+from reidscope_site.face.pet import PetTraits
 from reidscope_site.sources.finder import FINDER_TAGS, Traits, traits_of
 
 HEADER_TAGS = (
@@ -114,7 +115,7 @@ class FileFacts:
     def traits(self) -> Traits:
         """What kind of image."""
         image_type, capture, acquisition, echoes, *times = json.loads(self.details)[0]
-        repetition, inversion, b_value = times
+        repetition, inversion, b_value, pet = times
         return Traits(
             image_type=tuple(image_type),
             capture=capture,
@@ -123,6 +124,7 @@ class FileFacts:
             repetition_ms=repetition,
             inversion_ms=inversion,
             b_value=b_value,
+            pet=None if pet is None else _pet(*pet),
         )
 
     def encode(self) -> str:
@@ -147,6 +149,10 @@ _WORDS = (
     *("sex", "age_years"),
 )
 _SLICE = tuple(SliceHeader.__slots__)
+
+
+def _pet(units: str, attenuation: bool, kind: list[str], scaled: bool) -> PetTraits:  # noqa: FBT001 - as `astuple` has them
+    return PetTraits(units=units, attenuation=attenuation, kind=tuple(kind), scaled=scaled)
 
 
 def _slice(values: list[Any]) -> dict[str, Any]:

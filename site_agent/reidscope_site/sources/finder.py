@@ -3,11 +3,14 @@
 A series is taken for a head if its own headers say so: a CT or an MR; neither localizer, derived
 image, secondary capture, diffusion nor multi-echo; grey slices of one geometry that form one volume
 between 100 and 400 mm along every axis; of no body part but the head, if one is named. Nobody picks
-by hand.
+by hand. A PET counts in studies that ask for PET alone: a scale of its own for every slice, one
+unit of activity, said to be corrected for attenuation (`face.pet`); its field of view may be wider,
+and its head the upper end of a body.
 
 Of one person's usable series of one date the first by this public order is taken:
 
-1. three-dimensional T1-like MR, then CT, then any other three-dimensional MR, then the rest;
+1. three-dimensional T1-like MR, then CT, then any other three-dimensional MR, then the rest; last
+   the PET of a head, and that of a body;
 2. original before processed;
 3. thinner slices (to 0.1 mm), then the larger part of the head.
 """
@@ -22,11 +25,14 @@ from pydicom import Dataset
 
 from reidscope_site.face.frames import frame_groups, is_enhanced
 from reidscope_site.face.geometry import (
+    EXTENT_MM,
     SeriesProblem,
     SliceHeader,
+    frame_count,
     series_problem,
     slice_places,
 )
+from reidscope_site.face.pet import PET, PET_TAGS, PetTraits, pet_problem, pet_traits
 
 FINDER_TAGS = (
     "ImageType",
@@ -37,6 +43,7 @@ FINDER_TAGS = (
     "RepetitionTime",
     "InversionTime",
     "DiffusionBValue",
+    *PET_TAGS,
 )
 """Elements that are looked at beside the geometry."""
 
@@ -46,6 +53,7 @@ _PROCESSED = frozenset(
     {"ADC", "FA", "MIP", "MINIP", "MPR", "PHASE", "PHASE MAP", "PROJECTION IMAGE", "P", "R", "I"}
     | {"PERFUSION", "REFORMATTED", "SUBTRACTION", "TRACEW", "CBF", "CBV", "MTT", "TTP"}
 )
+_PET_PROCESSED = frozenset({"FUSED", "FUSION", "PARAMETRIC", "PATLAK"})
 _DIFFUSION = frozenset({"DIFFUSION", "DIFFUSION_ANISO"})
 _T1_ECHO_MS = 15.0
 _T1_REPETITION_MS = 1000.0
@@ -69,6 +77,8 @@ class Traits:
     repetition_ms, inversion_ms : float or None
     b_value : float
         Strongest diffusion weighting, s/mm2; 0 without one.
+    pet : PetTraits or None
+        Of a PET.
     """
 
     image_type: tuple[str, ...] = ()
@@ -78,6 +88,7 @@ class Traits:
     repetition_ms: float | None = None
     inversion_ms: float | None = None
     b_value: float = 0.0
+    pet: PetTraits | None = None
 
     @property
     def t1_like(self) -> bool:
@@ -116,6 +127,7 @@ def traits_of(dataset: Dataset) -> Traits:
         repetition_ms=repetition,
         inversion_ms=max(inversions, default=None),
         b_value=max(b_values, default=0.0),
+        pet=pet_traits(dataset),
     )
 
 
@@ -139,7 +151,9 @@ def find_head(slices: Sequence[SliceHeader], traits: Sequence[Traits]) -> Findin
     return Finding(problem=None, preference=_preference(slices, traits))
 
 
-def _kind_problem(traits: Sequence[Traits]) -> SeriesProblem | None:
+def _kind_problem(  # noqa: PLR0911  # one return a kind, in the order in which they are told
+    traits: Sequence[Traits],
+) -> SeriesProblem | None:
     words = {word for each in traits for word in each.image_type}
     derived = any(each.image_type[:2] == ("DERIVED", "SECONDARY") for each in traits)
     if any(each.capture for each in traits):
@@ -152,17 +166,22 @@ def _kind_problem(traits: Sequence[Traits]) -> SeriesProblem | None:
         return SeriesProblem.DIFFUSION
     if len({echo for each in traits for echo in each.echoes_ms}) > 1:
         return SeriesProblem.MULTI_ECHO
-    return None
+    told = [each.pet for each in traits if each.pet is not None]
+    if told and words & _PET_PROCESSED:
+        return SeriesProblem.DERIVED
+    return pet_problem(told)
 
 
 def _preference(slices: Sequence[SliceHeader], traits: Sequence[Traits]) -> tuple[float, ...]:
     first, kind = slices[0], traits[0]
-    places = np.sort(slice_places(slices))
+    places = np.sort(slice_places(slices))[:: frame_count(slices)]
     step = float(np.median(np.diff(places)))
     rows, columns = first.pixel_spacing or (1.0, 1.0)
     large = (float(np.ptp(places)) + step) * first.rows * rows * first.columns * columns
     whole = kind.acquisition == "3D"
-    if first.modality == "CT":
+    if first.modality == PET:
+        rank = 4 if float(np.ptp(places)) + step <= EXTENT_MM[1] else 5
+    elif first.modality == "CT":
         rank = 1
     elif whole and kind.t1_like:
         rank = 0

@@ -13,10 +13,13 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from reidscope_site.face.geometry import EXTENT_MM, MAX_VOXELS, SeriesProblem
+from reidscope_site.face.geometry import EXTENT_MM, MAX_VOXELS, PET_TALL_MM, SeriesProblem
 from reidscope_site.sources.finder import Finding
 
 AXES = 3
+PET_SUFFIX = "pet"
+MOST_FRAMES = 512
+"""Of a dynamic PET."""
 _REAL = frozenset("iufb")
 _FLAT = 0.5
 """Axes that span less than half a cube's volume are no scanner's."""
@@ -44,13 +47,13 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
     path : Path
         Its header is read, its length counted; no voxel is looked at.
     suffix : str
-        What BIDS calls it: T1w, T2w or FLAIR.
+        What BIDS calls it: T1w, T2w, FLAIR or pet.
 
     Returns
     -------
     Finding
         Preference in the order of `finder`: T1w with voxels below 1.6 mm, other thin ones, thick
-        ones; then thinner, then larger.
+        ones, PET; then thinner, then larger.
 
     Privacy
     -------
@@ -58,7 +61,8 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
     """
     try:
         image = nibabel.load(path)
-        problem = nifti_problem(image) or (
+        emission = suffix == PET_SUFFIX
+        problem = nifti_problem(image, emission=emission) or (
             SeriesProblem.TRUNCATED if _is_short(path, image) else None
         )
     except (*MALFORMED_NIFTI, OSError):
@@ -67,37 +71,47 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
         return Finding(problem=problem)
     steps = np.linalg.norm(image.affine[:AXES, :AXES], axis=0)
     thin = float(steps.max()) < _THIN_MM
-    rank = 3 if not thin else 0 if suffix == "T1w" else 2
+    if emission:
+        rank = 4 if float(steps[2] * image.shape[2]) <= EXTENT_MM[1] else 5
+    else:
+        rank = 3 if not thin else 0 if suffix == "T1w" else 2
     large = float(np.prod(steps * image.shape[:AXES]))
     return Finding(
         problem=None, preference=(rank, 0.0, round(float(steps.max()), 1), -round(large))
     )
 
 
-def nifti_problem(image: nibabel.Nifti1Image) -> SeriesProblem | None:
-    """Say why an opened file is no volume of a head; None if its header promises one."""
+def nifti_problem(image: nibabel.Nifti1Image, *, emission: bool = False) -> SeriesProblem | None:
+    """Say why an opened file is no volume of a head; None if its header promises one.
+
+    A PET (`emission`) may have frames along its fourth axis, and a wider field of view.
+    """
     if not isinstance(image, nibabel.Nifti1Image):  # NIfTI-2 is a kind of it
         return SeriesProblem.UNSUPPORTED
     shape, header = image.shape, image.header
     if len(shape) < AXES or header.get_data_dtype().kind not in _REAL:
         return SeriesProblem.UNSUPPORTED
-    if any(length != 1 for length in shape[AXES:]):
+    frames = math.prod(shape[AXES:])
+    if frames != 1 and not (emission and len(shape) == AXES + 1 and frames <= MOST_FRAMES):
         return SeriesProblem.MANY_VOLUMES
-    if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
+    if min(shape) < 1 or math.prod(shape[:AXES]) > MAX_VOXELS:
         return SeriesProblem.UNSUPPORTED
     if not int(header["sform_code"]) and not int(header["qform_code"]):
         return SeriesProblem.NO_ORIENTATION
-    return _place_problem(np.asarray(image.affine, dtype=np.float64), shape[:AXES])
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return _place_problem(affine, shape[:AXES], emission=emission)
 
 
-def _place_problem(affine: NDArray[np.float64], shape: tuple[int, ...]) -> SeriesProblem | None:
+def _place_problem(
+    affine: NDArray[np.float64], shape: tuple[int, ...], *, emission: bool
+) -> SeriesProblem | None:
     axes = affine[:AXES, :AXES]
     steps = np.linalg.norm(axes, axis=0)
     if not np.isfinite(affine).all() or not steps.all():
         return SeriesProblem.NO_ORIENTATION
     if abs(np.linalg.det(axes / steps)) < _FLAT:
         return SeriesProblem.NO_ORIENTATION
-    shortest, longest = EXTENT_MM
+    shortest, longest = EXTENT_MM[0], PET_TALL_MM if emission else EXTENT_MM[1]
     extents = steps * shape
     if extents.min() < shortest or extents.max() > longest:
         return SeriesProblem.NOT_A_HEAD

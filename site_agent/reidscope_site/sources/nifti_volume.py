@@ -5,20 +5,30 @@ Apart from `nifti`, which the index needs: an agent that waits loads no image li
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from numpy.typing import NDArray
 
 from reidscope_protocols.errors import GeometryError
 from reidscope_site.face.geometry import SeriesProblem
+from reidscope_site.face.pet import head_of
 from reidscope_site.face.slices import unusable
 from reidscope_site.face.volume import Volume, to_ras
 from reidscope_site.sources.nifti import AXES, MALFORMED_NIFTI, nifti_problem
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(path: Path, *, emission: bool = False) -> Volume:
     """Read a head; header texts, extensions and the file's name are left behind.
+
+    Parameters
+    ----------
+    path : Path
+        Of one file.
+    emission : bool
+        Whether it is a PET: its frames are averaged, alike; what is below 0 is 0.
 
     Raises
     ------
@@ -28,11 +38,16 @@ def read_nifti(path: Path) -> Volume:
         The disk fails: nobody's fault.
     """
     try:
-        image = nibabel.load(path)
-        problem = nifti_problem(image)
+        # Frames are read one after the other: the file is opened once.
+        image = nibabel.load(path, keep_file_open=emission)
+        problem = nifti_problem(image, emission=emission)
         if problem is not None:
             raise unusable(problem)
-        voxels = np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:AXES])
+        voxels = (
+            _mean_frame(image)
+            if emission
+            else np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:AXES])
+        )
         affine = np.asarray(image.affine, dtype=np.float64)
     except GeometryError:
         raise
@@ -43,7 +58,21 @@ def read_nifti(path: Path) -> Volume:
         raise unusable(SeriesProblem.UNSUPPORTED) from None
     if not np.isfinite(voxels).all():
         raise unusable(SeriesProblem.UNSUPPORTED)
-    return to_ras(voxels, affine)
+    volume = to_ras(voxels, affine)
+    return head_of(replace(volume, emission=True)) if emission else volume
+
+
+def _mean_frame(image: nibabel.Nifti1Image) -> NDArray[np.float32]:
+    """Average the frames of a PET, one in memory at a time; not below 0."""
+    if len(image.shape) == AXES:
+        total, frames = np.asarray(image.dataobj, dtype=np.float32), 1
+    else:
+        frames = image.shape[AXES]
+        total = np.zeros(image.shape[:AXES], np.float32)
+        for frame in range(frames):
+            total += np.asarray(image.dataobj[..., frame], dtype=np.float32)
+    mean: NDArray[np.float32] = np.maximum(total / np.float32(frames), 0)
+    return mean
 
 
 def _is_malformed(error: Exception) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from reidscope_deid.keys import SiteKey
 from reidscope_deid.profile import load_profile
 from reidscope_deid.series import deidentify_files
+from reidscope_protocols.cohort import Modality
 from reidscope_site.face.volume import Volume, read_volume
 from reidscope_site.snapshot import Scan
 from reidscope_site.sources.nifti_volume import read_nifti
@@ -44,7 +45,7 @@ def read_scan(scan: Scan, *, key: SiteKey, work: Path) -> Volume:
     """
     if scan.kind == "nifti":
         (path,) = scan.files
-        return read_nifti(path)
+        return read_nifti(path, emission=scan.attributes.modality == Modality.PT)
     series = deidentify_files(
         scan.files, work, key=key, profile=load_profile(_PROFILE), durable=False
     )

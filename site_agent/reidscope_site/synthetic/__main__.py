@@ -1,6 +1,7 @@
 """Write a hospital of synthetic people.
 
 python -m reidscope_site.synthetic --out DIR --people N --site LABEL [--first-seed K] [--visits V]
+                                   [--pet]
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ def main(
     site: Annotated[str, typer.Option(help="the site's label")],
     first_seed: Annotated[int, typer.Option(help="number of the first person", min=0)] = 0,
     visits: Annotated[int, typer.Option(help="scans of each person", min=1, max=9)] = 1,
+    *,
+    pet: Annotated[bool, typer.Option("--pet", help="and a simulated PET, before the scans")] = (
+        False
+    ),
 ) -> None:
     """Write scans as DICOM, photographs, and the file that links both."""
     seeds = [
@@ -30,7 +35,9 @@ def main(
     ]
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("synthetic people", total=people)
-        write_people(out, seeds, visits=visits, written=lambda _seed: progress.advance(task))
+        write_people(
+            out, seeds, visits=visits, pet=pet, written=lambda _seed: progress.advance(task)
+        )
 
 
 if __name__ == "__main__":

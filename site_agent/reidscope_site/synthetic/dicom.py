@@ -16,6 +16,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
+from reidscope_site.synthetic.emission_header import as_pet, scaled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,7 +52,7 @@ def series(
     Parameters
     ----------
     volume : Volume
-        Whole numbers in [0, 4095], RAS+.
+        Whole numbers in [0, 4095], RAS+; of a PET any activity, not below 0.
     seed : PersonSeed
         Whose identifiers.
     known : Particulars
@@ -60,6 +62,8 @@ def series(
     """
     voxels, affine = _sliced(volume, plane)
     shared = _shared(seed, known, affine)
+    if volume.emission:
+        as_pet(shared, known)
     for number, pixels in enumerate(voxels):
         yield _file(_slice(shared, seed, affine, pixels, number))
 
@@ -207,8 +211,12 @@ def _slice(
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelRepresentation = 0
+    if dataset.Modality == "PT":
+        pixels = scaled(dataset, pixels)
+        dataset.ImageIndex = number + 1
     dataset.WindowCenter, dataset.WindowWidth = "250", "500"
-    dataset.add_new("PixelData", "OW", np.ascontiguousarray(pixels, dtype="<u2").tobytes())
+    stored = np.ascontiguousarray(pixels, dtype="<i2" if dataset.PixelRepresentation else "<u2")
+    dataset.add_new("PixelData", "OW", stored.tobytes())
     return dataset
 
 

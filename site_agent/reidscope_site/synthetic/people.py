@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reidscope_site.face.template import template
 from reidscope_site.face.volume import Volume
 from reidscope_site.synthetic.dicom import Plane, series
+from reidscope_site.synthetic.emission import BRAIN_TOMOGRAPH, Tomograph, emission
 from reidscope_site.synthetic.particulars import Particulars, particulars
 from reidscope_site.synthetic.photo import photo
 from reidscope_site.synthetic.scan import scan
@@ -25,6 +26,7 @@ PHOTOS = 2
 LINKS_HEADER = ("patient_id", "photo")
 UNLABELLED = "nowhere"
 _BETWEEN_VISITS = timedelta(days=370)
+_PET_BEFORE = timedelta(days=180)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,6 +78,7 @@ def write_people(
     seeds: Iterable[PersonSeed],
     *,
     visits: int = 1,
+    pet: bool = False,
     written: Callable[[PersonSeed], None] | None = None,
 ) -> int:
     """Write `dicom/<person>/*.dcm`, `photos/*.png` and `links.csv`.
@@ -90,6 +93,9 @@ def write_people(
         Who.
     visits : int
         Scans of each.
+    pet : bool
+        Whether each was imaged by a tomograph half a year before the first scan:
+        `dicom/<person>/pet/*.dcm`.
     written : callable, optional
         Told after every person.
 
@@ -104,6 +110,8 @@ def write_people(
     for seed in seeds:
         person = make_person(seed, visits=visits)
         links.append((person.known.patient_id, _write_person(folder, person)))
+        if pet:
+            _write(folder / "dicom" / person.known.patient_id / "pet", pet_series(person))
         if written is not None:
             written(seed)
     table = io.StringIO(newline="")
@@ -118,13 +126,27 @@ def _write_person(folder: Path, person: SyntheticPerson) -> str:
         slices = folder / "dicom" / person.known.patient_id
         if visit:
             slices /= f"visit-{visit + 1}"
-        slices.mkdir(parents=True, exist_ok=True)
-        for number, content in enumerate(visit_series(person, visit), start=1):
-            (slices / f"IM{number:04d}.dcm").write_bytes(content)
+        _write(slices, visit_series(person, visit))
     names = [f"{person.known.patient_id}-{shot}.png" for shot in range(1, len(person.photos) + 1)]
     for name, picture in zip(names, person.photos, strict=True):
         (folder / "photos" / name).write_bytes(png(picture))
     return names[0]
+
+
+def _write(slices: Path, files: Iterable[bytes]) -> None:
+    slices.mkdir(parents=True, exist_ok=True)
+    for number, content in enumerate(files, start=1):
+        (slices / f"IM{number:04d}.dcm").write_bytes(content)
+
+
+def pet_series(
+    person: SyntheticPerson, *, tomograph: Tomograph = BRAIN_TOMOGRAPH
+) -> Iterator[bytes]:
+    """DICOM files of a PET, half a year before the first scan."""
+    known = replace(person.known, scanned=person.known.scanned - _PET_BEFORE)
+    seed = replace(person.seed, label=f"{person.seed.label}/pet")
+    volume = emission(person.seed, template(), tomograph=tomograph)
+    return series(volume, seed, known, plane=Plane.AXIAL)
 
 
 def visit_series(person: SyntheticPerson, visit: int) -> Iterator[bytes]:
