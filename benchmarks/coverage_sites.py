@@ -2,7 +2,7 @@
 
     python benchmarks/coverage_sites.py [REPETITIONS]
 
-About three minutes on one core at 500 repetitions. Every site has its own size (lognormal, sd .5
+A quarter of an hour on one core at 300 repetitions. Every site has its own size (lognormal, sd .5
 about the stated one), declares it badly (lognormal, sd .4 about its own), and its own share of
 people found: the stated rate where sites are alike, else drawn from a Beta distribution about it
 (sd .1, less near 0 and 1). Discrete Laplace noise comes at every site, one gallery moves all shares

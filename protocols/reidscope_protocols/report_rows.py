@@ -82,7 +82,7 @@ class OverSites(Parsed):
     sites : int
         Whose tables were read; at least 2.
     rate, low, high : float
-        Mean over sites and its 95% t-interval, sites - 1 degrees of freedom.
+        Mean over sites and its 95% t-interval, sites - 1 degrees of freedom, longer towards 1/2.
     between_sites : float
         tau, standard deviation of the sites' own shares beyond sampling and noise, in [0, 1].
     """
@@ -105,7 +105,8 @@ class Robust(Parsed):
     method : str
         "without the furthest site": pooled over all sites but the one furthest from the median of
         sites; its interval holds those without each single site. "trimmed mean of sites": one
-        site, one vote, a fifth of the sites left out at either end.
+        site, one vote, a fifth of the sites left out at either end; its interval is for the mean of
+        all such sites.
     left_out : str or None
         The furthest site.
     withstands : int

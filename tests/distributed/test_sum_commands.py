@@ -10,6 +10,7 @@ from tests.distributed.federation import Federation
 from typer.testing import CliRunner
 
 from reidscope_protocols.errors import InputError, MalformedError
+from reidscope_protocols.keys import StatementKey
 from reidscope_protocols.study import Study
 from reidscope_server.cli_study import study_app
 
@@ -56,3 +57,28 @@ def test_sites_that_cannot_share_noise_are_refused(federation: Federation, tmp_p
 def test_without_a_home_nobody_knows_the_keys(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no --home"):
         new(tmp_path / "draft.json", "--sites", "alpha,bravo,charlie")
+
+
+def test_open_refuses_a_roster_with_another_key_and_takes_the_one_that_was_drafted(
+    federation: Federation, tmp_path: Path
+) -> None:
+    home, draft, signed = federation.operator.home.root, tmp_path / "d.json", tmp_path / "s.json"
+    new(draft, "--sites", "alpha,bravo,charlie", "--minimum-sites", 3, "--home", home)
+
+    def opened() -> Any:
+        for words in (
+            ["sign", draft, "--out", signed, "--home", home],
+            ["open", signed, "--constants", REFERENCE, "--home", home],
+        ):
+            result = CliRunner().invoke(study_app, [str(word) for word in words])
+            if result.exception:
+                raise result.exception
+        return result
+
+    drafted = draft.read_text()
+    own = federation.sites["bravo"].agent.statement_key.public
+    draft.write_text(drafted.replace(own, StatementKey.generate().public))
+    with pytest.raises(InputError, match="another key than the enrolled one, of bravo"):
+        opened()
+    draft.write_text(drafted)
+    assert "sum is open: sha256" in opened().stdout

@@ -33,11 +33,13 @@ _ATTACKERS = {
 
 _SAMPLE = (
     "Intervals over sites like these treat the sites as a sample (t on the number of sites minus "
-    "one, weights by precision with Paule and Mandel's between-site variance, Fieller's form)."
+    "one, weights by precision with Paule and Mandel's between-site variance, Fieller's form; "
+    "each mean p is judged with a spread that grows as p (1 - p))."
 )
 _ROBUST = (
     "Robust alternatives leave out the site furthest from the median of sites (interval: hull of "
-    "all leave-one-out intervals) or trim a fifth of the sites at either end (Yuen)."
+    "all leave-one-out intervals) or trim a fifth of the sites at either end (Yuen's, widened "
+    "towards the middle of the scale for the skewness of shares)."
 )
 _PLACES = (
     "For scans of known origin the rate is bounded by the measured curve at the population that "
