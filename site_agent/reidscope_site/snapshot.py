@@ -42,7 +42,7 @@ class Scan:
     taken : str
         When; sortable, only ever compared within one person.
     attributes : Attributes
-        The person's, as this scan's own files tell them; nothing of a snapshot of before 1.1.
+        The person's, as this scan's own files tell them; what `cohort.as_asked` looks at.
 
     Privacy
     -------

@@ -87,7 +87,12 @@ CREATE TABLE sum_attempt (
   study_sha256 TEXT NOT NULL, attempt INTEGER NOT NULL, sealed BLOB, keys BLOB, round BLOB,
   masked BLOB, done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study_sha256, attempt));
 ALTER TABLE ledger ADD COLUMN alone_nano INTEGER NOT NULL DEFAULT 0"""
-_OTHERS = "ALTER TABLE person ADD COLUMN others TEXT NOT NULL DEFAULT '[]'"
+_OTHERS = """
+DELETE FROM snapshot;
+DELETE FROM person;
+ALTER TABLE person ADD COLUMN others TEXT NOT NULL DEFAULT '[]'"""
+"""A snapshot that does not say what a scan is has nobody for a study of PET: `index` is asked for
+again."""
 _STEPS: tuple[Step, ...] = (
     *(_SCHEMA, _forget_older_snapshot, _VOICE, _ATTRIBUTES, _STUDY_KEY, _SUMS),
     _OTHERS,

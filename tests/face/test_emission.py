@@ -29,6 +29,7 @@ def pet() -> Volume:
     return emission(SEED, template())
 
 
+@pytest.mark.slow
 def test_a_pet_is_the_same_for_the_same_seed_and_another_for_another_visit(pet: Volume) -> None:
     assert pet.emission
     assert pet.voxels.min() >= 0

@@ -17,14 +17,18 @@ from pydantic import ValidationError
 
 from reidscope_deid.keys import SiteKey
 from reidscope_protocols.cohort import DEFAULT_SCANS, Modality
+from reidscope_protocols.envelope import Opened
 from reidscope_protocols.errors import InputError
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
+from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
+from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import Direction, Mate
 from reidscope_site.agent import Agent
 from reidscope_site.attributes import Attributes
 from reidscope_site.cohort import as_asked, seen_by
 from reidscope_site.indexing import Indexed, Resolution, resolve
+from reidscope_site.plainwords import explain
 from reidscope_site.snapshot import Person, Scan, digest_of
 from reidscope_site.sources.bids import list_bids
 from reidscope_site.sources.dicom_folder import list_folder
@@ -300,3 +304,20 @@ def test_a_list_of_modalities_is_read_in_one_order_and_odd_ones_are_refused() ->
     for typed in ("", "PET", "MR,MR", "US"):
         with pytest.raises(InputError, match="MR, CT, PT"):
             modalities(typed)
+
+
+def test_the_officer_is_told_of_pet_and_of_public_scans_of_another_kind(
+    agent: Agent, approved: Opened[Study]
+) -> None:
+    def shown(**change: Any) -> str:
+        asked = approved.statement.experiment.model_copy(update=change)
+        study = dataclasses.replace(
+            approved, statement=approved.statement.model_copy(update={"experiment": asked})
+        )
+        return "\n".join(explain(study, agent.policy, PrivacyLoss(0)))
+
+    assert "PET" not in shown()
+    told = shown(scans=(MR, PT))
+    assert "a scan is MR or PT (PT is PET)" in told
+    assert "public scans are of another kind" in told
+    assert "another kind" not in shown(scans=(PT,), public_scans=PT)

@@ -177,6 +177,7 @@ def test_a_home_from_before_study_keys_forgets_outcomes_that_it_could_not_open(
     connection.execute("DROP TABLE study_key")
     connection.execute("DROP TABLE sum_attempt")
     connection.execute("ALTER TABLE ledger DROP COLUMN alone_nano")
+    connection.execute("ALTER TABLE person DROP COLUMN others")
     connection.execute("INSERT INTO outcome VALUES ('ab', 'P-1', x'00')")
     connection.execute(f"PRAGMA user_version = {store._STEPS.index(store._STUDY_KEY)}")
     connection.commit()
