@@ -27,6 +27,8 @@ Law = NDArray[np.float64]
 _TAIL = 1e-30
 _MEANS = 60
 _MOST_PEOPLE = 2_000  # mean count of a cell up to which people's spread is worked out
+EVEN_RANGES = (0, *(2**step for step in range(10)))
+"""Ranges of an even table that are looked at, whatever the counts are."""
 _RANGES = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # fixed, whatever the counts are
 
 
@@ -98,19 +100,12 @@ def even_by_chance(counts: Sequence[int], epsilon: float) -> float:
         range is wider, and where the least count is not positive: nobody is spread there.
     """
     low, spread = min(counts), max(counts) - min(counts)
-    looked_at = even_widths(low)
-    fitting = [width for width in looked_at if width >= spread]
+    fitting = [width for width in EVEN_RANGES if width >= spread]
     if low <= 0 or not fitting:
         return 1.0
     return min(
-        1.0, len(looked_at) * _even(len(counts), min(low, _MOST_PEOPLE), epsilon, fitting[0])
+        1.0, len(EVEN_RANGES) * _even(len(counts), min(low, _MOST_PEOPLE), epsilon, fitting[0])
     )
-
-
-def even_widths(low: int) -> tuple[int, ...]:
-    """Ranges that are looked at: 0, 1, 2, 4, ... up to 512, whatever the counts are."""
-    del low
-    return (0, *(2**step for step in range(10)))
 
 
 @lru_cache(maxsize=1024)
