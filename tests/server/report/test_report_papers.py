@@ -174,6 +174,8 @@ def test_every_choice_of_an_experiment_is_said_somewhere(folder: Path, report: R
         "reference_people",
         "scores",
         "beyond",
+        "scans",
+        "public_scans",
     }
     assert set(FaceExperiment.model_fields) == said_elsewhere | told
     shown = (folder / "index.html").read_text()
