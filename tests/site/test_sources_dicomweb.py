@@ -464,7 +464,11 @@ def test_a_real_orthanc_is_indexed_and_a_volume_read(
     found = index(agent)
     (person,) = found.resolution.people
     assert [scan.taken for scan in person.scans] == ["20190101", "20200101"]
-    assert found.resolution.series == {"taken": 2, "not-a-head": 1}
+    assert found.resolution.series == {
+        "taken": 2,
+        "not-a-head": 1,
+        "pet-not-attenuation-corrected": 1,
+    }
     (tmp_path / "work").mkdir()
     volume = read_scan(person.first, key=agent.site_key, work=tmp_path / "work")
     assert volume.voxels.shape == (16, 16, 12)
