@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from reidscope_protocols.errors import ConfigError, PolicyRefusalError
+from reidscope_protocols.errors import ConfigError
 from reidscope_protocols.terminal import Finding, findings
 from reidscope_server.config import ServerHome
 from reidscope_server.coordinator import Coordinator
@@ -40,7 +40,7 @@ def _each(home: ServerHome) -> Iterator[Finding]:
     yield Finding(what="home folder is its owner's alone", fine=private)
     checks: dict[str, Callable[[], object]] = {
         "server.toml": home.config,
-        "keys apart from the home": lambda: _check_keys(home),
+        "keys apart from the home": lambda: check_apart(home),
         "every key opens": lambda: _check_open(home),
         "nothing left of an earlier sealing": lambda: _check_left(home),
         "certificate of the doors": lambda: _check_certificate(home, "tls"),
@@ -57,14 +57,6 @@ def _each(home: ServerHome) -> Iterator[Finding]:
         elif not found.fine and found.what.startswith("server.toml"):
             # Every other check reads it.
             return
-
-
-def _check_keys(home: ServerHome) -> None:
-    try:
-        check_apart(home)
-    except PolicyRefusalError as error:
-        said = error.problem
-        raise ConfigError(said.what, got=said.got, expected=said.expected, do=said.do) from None
 
 
 def _check_open(home: ServerHome) -> None:

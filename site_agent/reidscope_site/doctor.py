@@ -19,7 +19,6 @@ from cryptography import x509
 from reidscope_deid.keys import load_key
 from reidscope_protocols.errors import (
     ConfigError,
-    PolicyRefusalError,
     UnsupportedError,
 )
 from reidscope_protocols.keys import StatementKey, read_private_file
@@ -65,7 +64,7 @@ def _each(home: Home, *, offline: bool) -> Iterator[Finding]:
         "site key": lambda: load_key(home.key("site.key")),
         "statement key": lambda: StatementKey.load(home.key("statement.pem")),
         "transport key": lambda: read_private_file(home.key("transport.pem"), what="transport key"),
-        "keys apart from the data": lambda: _check_keys(home),
+        "keys apart from the data": lambda: check_apart(home),
         "ledger's witness on another volume": lambda: _check_witness(home),
         "ledger chain": lambda: _opened(home, lambda agent: agent.ledger.check()),
         "pinned coordinator": lambda: _opened(home, lambda agent: agent.pinned),
@@ -173,15 +172,6 @@ def _check_versions() -> None:
                 expected=f"{wanted}.*, which this version was tested with",
                 do="install reidscope with its constraints file",
             )
-
-
-def _check_keys(home: Home) -> None:
-    """Raise ConfigError where whoever copies the home's or the data's volume has its keys."""
-    try:
-        check_apart(home)
-    except PolicyRefusalError as error:
-        said = error.problem
-        raise ConfigError(said.what, got=said.got, expected=said.expected, do=said.do) from None
 
 
 def _check_certificate(home: Home) -> None:

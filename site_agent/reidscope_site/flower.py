@@ -146,8 +146,8 @@ def _client(door: FleetDoor) -> FleetHttpClient:
         verify=context,
     )
     client.close()
-    # Flower's own line follows redirects and takes in replies of any size; it has no setting.
-    client._client = FleetLine(context)  # noqa: SLF001
+    # Flower's own line follows redirects and takes in replies of any size.
+    client._client = FleetLine(context)  # noqa: SLF001  # Flower has no setting for it
     return client
 
 
