@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reidscope_site.face.compare import compare_batch
-from reidscope_site.face.found import Comparison
+from reidscope_site.face.found import Comparisons
 
 PACKAGES = ("numpy", "torch", "triton", "faiss-cpu")
 BLOCKS = (1020, 8192)
@@ -73,7 +73,7 @@ def measure(asked: argparse.Namespace, dimension: int) -> None:
         rate = product_rate(probes, dimension, asked)
         print(f"{'bare product, float32':44}{operations / rate:9.3f}{rate / 1e9:10.1f}{1:8.2f}")
 
-        def ours() -> list[Comparison]:
+        def ours() -> Comparisons:
             return compare_batch(probes, mates, mapped, threads=asked.threads)
 
         seconds = best_of(ours, asked.repeats, clock_of(asked))
@@ -206,25 +206,22 @@ def on_card(
         print(f"{'bare product, ' + name:44}{seconds:9.4f}{rates[name] / 1e9:10.0f}")
     resident = products_cuda.upload(gallery)
     own = np.einsum("nd,nd->n", probes, mates, dtype=np.int64)
-    runs: dict[str, Callable[[], Counts]] = {
-        "ours, on the card": lambda: [
-            (a, b) for a, b in products_cuda.count(probes[:, None], own, resident).T.tolist()
-        ],
-        "ours, `compare_batch`, gallery on the card": lambda: plain(
-            compare_batch(probes, mates, resident, device="cuda")
+    runs: dict[str, Callable[[], Comparisons | NDArray[np.int64]]] = {
+        "ours, `compare_batch`, gallery on the card": lambda: compare_batch(
+            probes, mates, resident, device="cuda"
         ),
-        "ours, `compare_batch`, gallery brought over": lambda: plain(
-            compare_batch(probes, mates, gallery, device="cuda")
+        "ours, `compare_batch`, gallery brought over": lambda: compare_batch(
+            probes, mates, gallery, device="cuda"
         ),
-        "ours, on the card, without Triton": lambda: [
-            (a, b)
-            for a, b in products_cuda.count(probes[:, None], own, resident, fused=False).T.tolist()
-        ],
+        "ours, counting alone": lambda: products_cuda.count(probes[:, None], own, resident),
+        "ours, counting alone, without Triton": lambda: products_cuda.count(
+            probes[:, None], own, resident, fused=False
+        ),
     }
     for name, run in runs.items():
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        same = run() == counts
+        same = plain(run()) == counts
         peak = (torch.cuda.max_memory_allocated() - before) / 2**20
         seconds = best_of(run, 3 * asked.repeats)
         shares = ", ".join(
@@ -277,9 +274,10 @@ def clock_of(asked: argparse.Namespace) -> Callable[[], float]:
     return time.process_time if asked.threads == 1 else time.perf_counter
 
 
-def plain(comparisons: list[Comparison]) -> Counts:
+def plain(found: Comparisons | NDArray[np.int64]) -> Counts:
     """(better, equal) of each."""
-    return [(one.better, one.equal) for one in comparisons]
+    better, equal = (found.better, found.equal) if isinstance(found, Comparisons) else found
+    return list(zip(better.tolist(), equal.tolist(), strict=True))
 
 
 def row(

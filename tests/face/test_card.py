@@ -69,6 +69,5 @@ def test_a_person_falls_into_the_same_cell_on_a_card(
     here, there = (compare(rows[0], rows[1], g) for g in (constants.gallery, constants.compared))
     assert here == there
     renders, mates = rows[None], rows[1:2][None]
-    assert compare_best(renders, mates, constants.compared) == compare_best(
-        renders, mates, constants.gallery
-    )
+    there, here = (compare_best(renders, mates, g) for g in (constants.compared, constants.gallery))
+    assert list(there) == list(here)

@@ -44,7 +44,7 @@ def test_people_compared_together_get_what_each_gets_alone(
     gallery = faces(draw, size, dimension)
     together = compare_batch(probes, mates, gallery, chunk=chunk)
     alone = [compare(probe, mate, gallery) for probe, mate in zip(probes, mates, strict=True)]
-    backwards = compare_batch(probes[::-1], mates[::-1], gallery)[::-1]
+    backwards = list(compare_batch(probes[::-1], mates[::-1], gallery))[::-1]
     assert list(map(counts, together)) == list(map(counts, alone)) == list(map(counts, backwards))
 
 

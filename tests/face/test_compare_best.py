@@ -129,7 +129,7 @@ def test_what_may_be_declared_can_be_compared() -> None:
 def test_nobody_and_nothing_are_counted_as_none() -> None:
     nobody = np.zeros((0, 8), np.int8)
     somebody = np.ones((2, 8), np.int8)
-    assert compare_batch(nobody, nobody, somebody) == []
+    assert list(compare_batch(nobody, nobody, somebody)) == []
     assert counts(compare_batch(somebody, somebody, nobody)) == [(0, 0), (0, 0)]
 
 

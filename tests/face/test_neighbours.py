@@ -200,7 +200,7 @@ def test_a_comparison_in_a_batch_with_a_hub_is_the_one_alone(people: list[Somebo
     probes = np.stack([person.probe(0) for person in company])
     mates = np.stack([person.mate for person in company])
     together = compare_batch(probes, mates, GALLERY)
-    assert together == [compare(p, m, GALLERY) for p, m in zip(probes, mates, strict=True)]
+    assert list(together) == [compare(p, m, GALLERY) for p, m in zip(probes, mates, strict=True)]
 
 
 def rank_one_among_themselves(people: Sequence[Somebody]) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from reidscope_protocols.errors import InvariantError
 from reidscope_site.face import products
-from reidscope_site.face.found import Comparison
+from reidscope_site.face.found import Comparison, Comparisons
 from reidscope_site.face.products import MAX_DIMENSION
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def compare_batch(
     chunk: int | None = None,
     device: Device = "cpu",
     threads: int = 1,
-) -> list[Comparison]:
+) -> Comparisons:
     """Do `compare` for many people at once, bit for bit, in memory of a fixed size.
 
     Parameters
@@ -154,7 +154,7 @@ def compare_best(
     chunk: int | None = None,
     device: Device = "cpu",
     threads: int = 1,
-) -> list[Comparison]:
+) -> Comparisons:
     """Compare people of several vectors each: the best of all pairs of vectors counts.
 
     Several renders of one scan, or several photos of each face of the gallery: the score of a face
@@ -198,11 +198,7 @@ def compare_best(
         if isinstance(faces, np.ndarray):
             products_cuda.require()
         counts = products_cuda.count(ours, own, faces, chunk=chunk)
-    size = faces.shape[0]
-    return [
-        Comparison(better=better, equal=equal, reference_size=size)
-        for better, equal in counts.T.tolist()
-    ]
+    return Comparisons(better=counts[0], equal=counts[1], reference_size=faces.shape[0])
 
 
 def _best_of_mate(probes: NDArray[np.int8], mates: NDArray[np.int8]) -> NDArray[np.int64]:

@@ -22,7 +22,10 @@ from reidscope_protocols.errors import InvariantError
 from reidscope_site.face.unsendable import Unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _COIN_DOMAIN = b"reidscope/coin/v1"
 _COIN_BITS = 64
@@ -58,12 +61,62 @@ class Comparison(Unsendable):
 
     def __post_init__(self) -> None:
         if not 0 <= self.better <= self.better + self.equal <= self.reference_size:
-            raise InvariantError(
-                "a comparison with the reference gallery",
-                got="counts outside it",
-                expected=f"better and equal faces within {self.reference_size}",
-                do="report it",
-            )
+            raise _impossible(self.reference_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparisons(Unsendable):
+    """`Comparison` of many people, in columns: a million people need no million objects.
+
+    Attributes
+    ----------
+    better, equal : ndarray of int64
+        (n,); place i is person i.
+    reference_size : int
+        M, of all of them.
+
+    Raises
+    ------
+    InvariantError
+        If no gallery of that size can have produced the counts.
+
+    Privacy
+    -------
+    Exact, each element about one person: may not leave the site. Has no serialiser
+    (docs/privacy.md, "Found at N").
+    """
+
+    better: NDArray[np.int64]
+    equal: NDArray[np.int64]
+    reference_size: int
+
+    def __post_init__(self) -> None:
+        up_to = self.better + self.equal
+        possible = (self.better >= 0) & (self.equal >= 0) & (up_to <= self.reference_size)
+        if self.better.shape != self.equal.shape or not possible.all():
+            raise _impossible(self.reference_size)
+
+    def __len__(self) -> int:
+        return len(self.better)
+
+    def __getitem__(self, person: int) -> Comparison:
+        return Comparison(
+            better=int(self.better[person]),
+            equal=int(self.equal[person]),
+            reference_size=self.reference_size,
+        )
+
+    def __iter__(self) -> Iterator[Comparison]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def _impossible(reference_size: int) -> InvariantError:
+    return InvariantError(
+        "a comparison with the reference gallery",
+        got="counts outside it",
+        expected=f"better and equal faces within {reference_size}",
+        do="report it",
+    )
 
 
 def chance_first(beaten_by: int, *, gallery_size: int, reference_size: int) -> float:

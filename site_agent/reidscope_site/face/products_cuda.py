@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _ALIGNED = 16
 _FEWEST_ROWS = 32  # cuBLAS takes no 8-bit product of 16 rows or fewer
 _SCORES = 1 << 27
+_FUSED_FROM = 64
+"""People from which one kernel pays. A site compares one person at a time: there PyTorch's product
+does, and no compiler is started where a person is evaluated."""
 _BYTES_A_NUMBER = 144  # of the chip's fast memory, as Triton lays the kernel out
 
 
@@ -108,28 +111,37 @@ def count(
     faces = chunk or max(1, min(size, _SCORES // scores_a_face))
     wide = _padded(probes)
     if fused is None:
-        card = torch.cuda.get_device_properties(0)
-        # what a kernel may ask for beyond the default; the type stubs do not know it
-        room: int = getattr(card, "shared_memory_per_block_optin", card.shared_memory_per_block)
-        fits = each * group * wide.shape[2] * _BYTES_A_NUMBER <= room
-        fused = fits and importlib.util.find_spec("triton") is not None
+        fused = people >= _FUSED_FROM and has_room(each * group * wide.shape[2])
     if fused and chunk is None and isinstance(gallery, Resident):
         faces = max(1, size)
     mine = torch.from_numpy(own.astype(np.int32)).cuda()
-    better = torch.zeros(people, dtype=torch.int64, device="cuda")
-    equal = torch.zeros_like(better)
+    counts = torch.zeros((2, people), dtype=torch.int64, device="cuda")
     for start in range(0, size, faces):
         block = _block(gallery, start, min(size, start + faces))
         if fused:
             # imported here: PyTorch's builds for the CPU bring no Triton
             from reidscope_site.face.products_fused import tally  # noqa: PLC0415  # a card
 
-            tally(wide, mine, block, better, equal)
+            tally(wide, mine, block, counts)
             continue
         best = _best(wide, block)
-        better += (best > mine[:, None]).sum(1)
-        equal += (best == mine[:, None]).sum(1)
-    return torch.stack([better, equal]).cpu().numpy()
+        counts[0] += (best > mine[:, None]).sum(1)
+        counts[1] += (best == mine[:, None]).sum(1)
+    return counts.cpu().numpy()
+
+
+def has_room(numbers: int) -> bool:
+    """Whether there is Triton, and room on the chip for the one kernel.
+
+    Parameters
+    ----------
+    numbers : int
+        r g d: of all pairs of vectors of a person and a face, d a multiple of 16.
+    """
+    card = torch.cuda.get_device_properties(0)
+    # what a kernel may ask for beyond the default; the type stubs do not know it
+    room: int = getattr(card, "shared_memory_per_block_optin", card.shared_memory_per_block)
+    return numbers * _BYTES_A_NUMBER <= room and importlib.util.find_spec("triton") is not None
 
 
 def _block(gallery: NDArray[np.int8] | Resident, start: int, stop: int) -> torch.Tensor:
@@ -141,7 +153,8 @@ def _block(gallery: NDArray[np.int8] | Resident, start: int, stop: int) -> torch
 def _padded(rows: NDArray[np.int8]) -> torch.Tensor:
     """Bring rows, (..., d), to the card, d filled up with noughts: they add nothing."""
     tensor = torch.from_numpy(np.ascontiguousarray(rows)).cuda()
-    return torch.nn.functional.pad(tensor, (0, -rows.shape[-1] % _ALIGNED))
+    missing = -rows.shape[-1] % _ALIGNED
+    return torch.nn.functional.pad(tensor, (0, missing)) if missing else tensor
 
 
 def _best(probes: torch.Tensor, block: torch.Tensor) -> torch.Tensor:

@@ -6,18 +6,43 @@ may be added in any order. Imported where Triton is installed, by `products_cuda
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import triton  # type: ignore[import-not-found,import-untyped,unused-ignore]  # CUDA's wheels bring it
 import triton.language as tl  # type: ignore[import-not-found,import-untyped,unused-ignore]  # same
 
-_PEOPLE = 128
-_FACES = 64
-_DEPTH = 128
-_TILES = 64  # of faces, one after another, before counts are written
-_WARPS = 4
-_STAGES = 4
-_PIPELINED = 512
-"""Numbers a face up to which tiles are fetched ahead: beyond, they would not fit the chip."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How the kernel cuts its work; changes no bit.
+
+    Attributes
+    ----------
+    people, faces, depth : int
+        Of a tile, powers of two; depth in numbers a vector.
+    tiles : int
+        Of faces, one after another in one program, at most 32,767: two counts share a word.
+    warps, stages : int
+        Of a program; tiles fetched ahead.
+    """
+
+    people: int
+    faces: int = 64
+    depth: int
+    tiles: int = 64
+    warps: int = 4
+    stages: int
+
+
+SHORT = Shape(people=128, depth=64, stages=3)
+LONG = Shape(people=64, depth=128, stages=2)
+WIDE = Shape(people=64, depth=128, stages=1)
+"""For vectors of up to 128 numbers, for longer ones, and for several a person or a face."""
+
+_SHORT = 128
+
+_LEVEL = tl.constexpr(1 << 16)
 
 
 @triton.jit  # type: ignore[untyped-decorator,unused-ignore]  # Triton ships no types
@@ -25,8 +50,7 @@ def _kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0917  # Triton 
     probes,  # noqa: ANN001
     own,  # noqa: ANN001
     gallery,  # noqa: ANN001
-    better,  # noqa: ANN001
-    equal,  # noqa: ANN001
+    counts,  # noqa: ANN001
     people,  # noqa: ANN001
     faces,  # noqa: ANN001
     dimension: tl.constexpr,
@@ -41,13 +65,13 @@ def _kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0917  # Triton 
     depth = tl.arange(0, tile_depth)
     here = rows < people
     mine = tl.load(own + rows, mask=here, other=0)
-    above = tl.zeros((tile_people,), dtype=tl.int32)
-    level = tl.zeros((tile_people,), dtype=tl.int32)
+    # faces above in the lower half of a word, faces level with the mate in the upper
+    tally = tl.zeros((tile_people, tile_faces), dtype=tl.int32)
     first = tl.program_id(1).to(tl.int64) * tiles * tile_faces
     for tile in range(tiles):
         columns = first + tile * tile_faces + tl.arange(0, tile_faces)
         there = columns < faces
-        best = tl.full((tile_people, tile_faces), -(1 << 30), dtype=tl.int32)
+        best = tl.zeros((tile_people, tile_faces), dtype=tl.int32)
         for pair in tl.static_range(each * group):
             mine_at = (rows * each + pair // group) * dimension
             face_at = (columns * group + pair % group) * dimension
@@ -65,21 +89,25 @@ def _kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0917  # Triton 
                     other=0,
                 )
                 scores = tl.dot(left, right, scores, out_dtype=tl.int32)
-            best = tl.maximum(best, scores)
-        above += tl.sum(((best > mine[:, None]) & there[None, :]).to(tl.int32), 1)
-        level += tl.sum(((best == mine[:, None]) & there[None, :]).to(tl.int32), 1)
-    tl.atomic_add(better + rows, above.to(tl.int64), mask=here)
-    tl.atomic_add(equal + rows, level.to(tl.int64), mask=here)
+            best = scores if pair == 0 else tl.maximum(best, scores)
+        tally += tl.where(best > mine[:, None], 1, tl.where(best == mine[:, None], _LEVEL, 0))
+    # faces beyond the last one were noughts, and scored nought
+    beyond = tl.minimum(tl.maximum(first + tiles * tile_faces - faces, 0), tiles * tile_faces)
+    above = tl.sum(tally & 0xFFFF, 1).to(tl.int64) - tl.where(mine < 0, beyond, 0)
+    level = tl.sum(tally >> 16, 1).to(tl.int64) - tl.where(mine == 0, beyond, 0)
+    tl.atomic_add(counts + rows, above, mask=here)
+    tl.atomic_add(counts + people + rows, level, mask=here)
 
 
 def tally(
     probes: torch.Tensor,
     own: torch.Tensor,
     gallery: torch.Tensor,
-    better: torch.Tensor,
-    equal: torch.Tensor,
+    counts: torch.Tensor,
+    *,
+    shape: Shape | None = None,
 ) -> None:
-    """Add to `better` and `equal`, (n,) of int64, what one block of faces holds.
+    """Add to `counts`, (2, n) of int64, the faces of one block above and level with each mate.
 
     Parameters
     ----------
@@ -87,6 +115,8 @@ def tally(
         (n, r, d) and (M, g, d) on the card, d a multiple of 16; the best of r g products counts.
     own : Tensor of int32
         (n,), scores of the mates.
+    shape : Shape, optional
+        By itself what was fastest on the cards that were tried.
 
     Privacy
     -------
@@ -95,22 +125,22 @@ def tally(
     """
     people, each, dimension = probes.shape
     group = gallery.shape[1]
-    grid = (triton.cdiv(people, _PEOPLE), triton.cdiv(len(gallery), _TILES * _FACES))
+    cut = shape or (WIDE if each * group > 1 else SHORT if dimension <= _SHORT else LONG)
+    grid = (triton.cdiv(people, cut.people), triton.cdiv(len(gallery), cut.tiles * cut.faces))
     _kernel[grid](
         probes.contiguous(),
         own,
         gallery.contiguous(),
-        better,
-        equal,
+        counts,
         people,
         len(gallery),
         dimension,
         each,
         group,
-        _PEOPLE,
-        _FACES,
-        _DEPTH,
-        _TILES,
-        num_warps=_WARPS,
-        num_stages=_STAGES if each * group * dimension <= _PIPELINED else 1,
+        cut.people,
+        cut.faces,
+        cut.depth,
+        cut.tiles,
+        num_warps=cut.warps,
+        num_stages=cut.stages,
     )

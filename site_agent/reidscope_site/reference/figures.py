@@ -17,6 +17,7 @@ from reidscope_site.face.calibration import (
     means_of,
     reading_name,
 )
+from reidscope_site.face.card import on_card
 from reidscope_site.face.compare import compare_batch, quantised
 from reidscope_site.reference.gallery_error import GallerySpread, mean_chance, sigma_gallery
 from reidscope_site.reference.tail import pooled_tail
@@ -77,17 +78,16 @@ class Measured:
             name = reading_name(arm, attacker)
             gallery = self.galleries[gallery_name(arm, attacker, self.plan.direction)]
             probes, mates = self._pairs(arm, attacker)
-            compared = compare_batch(probes, mates, gallery) if len(probes) else []
+            held = on_card(gallery, vectors=len(probes)) or gallery
+            compared = compare_batch(probes, mates, held)
             found[name] = {
                 str(anchor): round(mean_chance(compared, anchor, people=max(people, 1)), _DIGITS)
                 for anchor in self.plan.anchors
             }
-            ties[name] = round(
-                sum(one.equal for one in compared) / max(1, len(compared) * len(gallery)), 9
-            )
+            ties[name] = round(int(compared.equal.sum()) / max(1, len(compared) * len(gallery)), 9)
             if len(probes) > 1:
                 # everybody against the next one's mate: a stranger must do no better than chance
-                others = compare_batch(probes, np.roll(mates, 1, axis=0), gallery)
+                others = compare_batch(probes, np.roll(mates, 1, axis=0), held)
                 first = self.plan.anchors[0]
                 strangers[name] = round(mean_chance(others, first, people=len(others)), _DIGITS)
         return PublicFigures(people=people, found=found, ties=ties, strangers_found=strangers)

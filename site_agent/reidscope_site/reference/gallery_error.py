@@ -16,7 +16,7 @@ import numpy as np
 from reidscope_site.face.found import Comparison, chance_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ RESAMPLINGS = 200
 _SEED = 20240607
 
 
-def mean_chance(comparisons: Sequence[Comparison], gallery_size: int, *, people: int) -> float:
+def mean_chance(comparisons: Iterable[Comparison], gallery_size: int, *, people: int) -> float:
     """Mean chance of rank 1 at N over `people`, those without a comparison (no face) counting 0."""
     return sum(chance_at(one, gallery_size) for one in comparisons) / people
 
