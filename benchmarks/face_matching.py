@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from reidscope_site.face.compare import compare_batch
 from reidscope_site.face.found import Comparisons
+from reidscope_site.face.products import BYTES
 
 PACKAGES = ("numpy", "torch", "triton", "faiss-cpu")
 BLOCKS = (1020, 8192)
@@ -72,6 +73,7 @@ def measure(asked: argparse.Namespace, dimension: int) -> None:
         mapped = np.load(path, mmap_mode="r")
         rate = product_rate(probes, dimension, asked)
         print(f"{'bare product, float32':44}{operations / rate:9.3f}{rate / 1e9:10.1f}{1:8.2f}")
+        row("bare product, 8 bits (PyTorch's)", byte_seconds(probes, asked), operations, rate)
 
         def ours() -> Comparisons:
             return compare_batch(probes, mates, mapped, threads=asked.threads)
@@ -137,6 +139,22 @@ def product_rate(probes: Rows, dimension: int, asked: argparse.Namespace) -> flo
             rates.append(20 * work / best_of(torch_product, asked.repeats, clock_of(asked)))
             torch.set_num_threads(1)
     return max(rates)
+
+
+def byte_seconds(probes: Rows, asked: argparse.Namespace) -> float:
+    """Seconds of PyTorch's product of bytes at this shape, on one thread; infinite without it."""
+    if importlib.util.find_spec("torch") is None:
+        return float("inf")
+    count, dimension = probes.shape
+    left, right = np.ones((BLOCKS[0], dimension), np.int8), probes.T.copy()
+    out = np.empty((BLOCKS[0], count), np.int32)
+
+    def twenty() -> None:
+        for _ in range(20):
+            BYTES.multiply(left, right, out)
+
+    blocks = asked.references / BLOCKS[0]
+    return best_of(twenty, asked.repeats, clock_of(asked)) / 20 * blocks
 
 
 def peers(  # noqa: PLR0917  # a table's columns

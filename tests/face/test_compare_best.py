@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def faces(draw: np.random.Generator, *shape: int) -> Rows:
     return draw.integers(-3, 4, shape).astype(np.int8)
 
 
-def counts(comparisons: list[Comparison]) -> list[tuple[int, int]]:
+def counts(comparisons: Iterable[Comparison]) -> list[tuple[int, int]]:
     return [(one.better, one.equal) for one in comparisons]
 
 
@@ -109,17 +110,46 @@ def test_a_gallery_may_stay_on_disk(tmp_path: Path) -> None:
     )
 
 
-def test_numpys_product_and_pytorchs_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+PRODUCTS = (products.NUMPY, products.TORCH, products.BYTES)
+
+
+def test_every_product_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(4)
     shape = (40, MAX_DIMENSION)
     probes, mates = (draw.integers(-128, 128, shape).astype(np.int8) for _ in range(2))
     gallery = np.concatenate([mates, draw.integers(-128, 128, (3000, shape[1])).astype(np.int8)])
     found = []
-    for product in (products._numpy_product, products._torch_product):
+    for product in PRODUCTS:
         monkeypatch.setattr(products, "fastest_product", lambda *_, product=product: product)
         found.append(counts(compare_batch(probes, mates, gallery)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert min(equal for _, equal in found[0]) >= 1
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 40), st.integers(1, 150))
+def test_every_product_is_that_of_whole_numbers(
+    product: products.Product, seed: int, rows: int, columns: int, dimension: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    edges = np.array([-128, -127, -1, 0, 1, 127], np.int8)
+    left, right = draw.choice(edges, (rows, dimension)), draw.choice(edges, (dimension, columns))
+    out = np.empty((rows, columns), product.scores)
+    product.multiply(left.astype(product.factors), right.astype(product.factors), out)
+    assert np.array_equal(out, left.astype(np.int64) @ right.astype(np.int64))
+
+
+def test_a_product_that_is_wrong_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def saturating(left: Rows, right: Rows, out: NDArray[np.int32]) -> None:
+        out[:] = np.minimum(left.astype(np.int32) @ right.astype(np.int32), 32767)
+
+    def absent(_left: Rows, _right: Rows, _out: NDArray[np.int32]) -> None:
+        raise RuntimeError
+
+    for broken in (saturating, absent):
+        wrong = products.Product(factors=np.int8, scores=np.int32, multiply=broken)
+        monkeypatch.setattr(products, "BYTES", wrong)
+        assert products.fastest_product.__wrapped__(30, 64, 20) is not wrong
 
 
 def test_what_may_be_declared_can_be_compared() -> None:

@@ -2,8 +2,8 @@
 
 Embeddings are centred by a public mean, brought to unit length and rounded to 8 bits with one
 public scale. An inner product of two is an integer of at most 2^24, which float32 holds exactly
-whatever the order of summation: batches, machines, thread counts and graphics cards agree to the
-bit (docs/privacy.md, "Exact comparisons").
+whatever the order of summation, as 32-bit whole numbers do: batches, machines, thread counts and
+graphics cards agree to the bit (docs/privacy.md, "Exact comparisons").
 
 A recogniser that was trained for Euclidean distances loses nothing here: between unit vectors
 |a - b|^2 = 2 - 2 a.b, so that the smallest distance is the largest inner product.

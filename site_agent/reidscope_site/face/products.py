@@ -1,7 +1,7 @@
 """Exact inner products counted as they are made: no matrix of scores is ever whole.
 
-Whole numbers up to 127 (128 at the edge) in float32: every partial sum of at most
-`MAX_DIMENSION` products is an integer below 2^24, which float32 holds exactly, so that any order of
+Whole numbers up to 127 (128 at the edge): every partial sum of at most `MAX_DIMENSION` products is
+an integer below 2^24, which 32-bit whole numbers hold, and float32 too: any product, order of
 summation, block size or thread count gives the same bits. A block of scores is compared and counted
 while it is still in the processor's cache; flags are added eight at a time, as bytes of a 64-bit
 word, at most 255 rows before the bytes are read off.
@@ -15,15 +15,17 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Multiply = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], object]
+    Numbers = NDArray[Any]  # float32 or int32, as the product makes them
+    Multiply = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], object]
 
 MAX_DIMENSION = (1 << 24) // 128**2
 """Longest embedding whose inner products float32 holds exactly, whatever its 8 bits are."""
@@ -35,6 +37,24 @@ _BLOCK_SCORES = _BLOCK_ROWS * _PEOPLE
 _MAX_BLOCK_ROWS = 32 * _ROWS_A_BYTE
 _WORD = 8  # bytes
 _TRIALS = 20
+_HOPELESS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Product:
+    """One way to multiply; all give the same whole numbers.
+
+    Attributes
+    ----------
+    factors, scores : type
+        What it takes, and what it makes of them.
+    multiply : callable
+        Of (rows, d), (d, columns) and where the scores go, (rows, columns).
+    """
+
+    factors: type[np.float32 | np.int8]
+    scores: type[np.float32 | np.int32]
+    multiply: Multiply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,16 +65,16 @@ class _People:
     ----------
     first, count : int
         Rows of the result that are theirs.
-    columns : ndarray of float32
+    columns : ndarray of float32 or int8
         (d, r count): all first vectors, then all second ones.
-    own : ndarray of float32
+    own : ndarray of float32 or int32
         (count,), the mates' scores.
     """
 
     first: int
     count: int
-    columns: NDArray[np.float32]
-    own: NDArray[np.float32]
+    columns: Numbers
+    own: Numbers
 
 
 def count(
@@ -90,19 +110,18 @@ def count(
     A column is a function of that person's rows and the public gallery (docs/privacy.md, "Exact
     comparisons").
     """
-    people = _laid_out(probes, own)
-    vectors = probes.shape[1] * gallery.shape[1]
-    widest = max((some.count for some in people), default=1)
+    total, each, dimension = probes.shape
+    together = max(1, _PEOPLE // each)
+    widest = max(1, min(together, total))
+    vectors = each * gallery.shape[1]
     faces = chunk or max(1, min(_MAX_BLOCK_ROWS, _BLOCK_SCORES // (widest * vectors)))
     starts = range(0, len(gallery), faces)
-
     rows = min(faces, max(1, len(gallery))) * gallery.shape[1]
-    multiply = fastest_product(rows, probes.shape[2], max(1, widest) * probes.shape[1])
+    product = fastest_product(rows, dimension, widest * each)
+    people = _laid_out(probes, own, product, together=together)
 
     def stripe(which: int) -> NDArray[np.int64]:
-        return _count_stripe(
-            people, gallery, starts[which::threads], faces, len(probes), multiply=multiply
-        )
+        return _count_stripe(people, gallery, starts[which::threads], faces, total, product=product)
 
     if threads == 1:
         return stripe(0)
@@ -112,58 +131,84 @@ def count(
 
 
 @functools.cache
-def fastest_product(rows: int, dimension: int, columns: int) -> Multiply:
-    """Return NumPy's product or PyTorch's, whichever is faster for this shape: the same bits.
+def fastest_product(rows: int, dimension: int, columns: int) -> Product:
+    """Return the product that is fastest for this shape here: NumPy's, PyTorch's, or of bytes.
 
-    Whether OpenBLAS or MKL is faster depends on the processor and the shape.
+    Whether OpenBLAS or MKL is faster depends on the processor and the shape; 8-bit whole numbers
+    are several times as fast where the processor multiplies them (AVX-512 VNNI), and out of the
+    question elsewhere.
     """
     if importlib.util.find_spec("torch") is None:
-        return _numpy_product
-    left = np.ones((rows, dimension), np.float32)
-    right = np.ones((dimension, columns), np.float32)
-    out = np.empty((rows, columns), np.float32)
+        return NUMPY
+    draw = np.random.default_rng(0)
+    left = draw.choice(np.array([-128, 127], np.int8), (rows, dimension))
+    right = draw.choice(np.array([-128, 127], np.int8), (dimension, columns))
+    trials = {
+        product: (
+            left.astype(product.factors),
+            right.astype(product.factors),
+            np.empty((rows, columns), product.scores),
+        )
+        for product in (NUMPY, TORCH, BYTES)
+    }
 
-    def seconds(multiply: Multiply) -> float:
+    def seconds(product: Product) -> float:
         start = time.perf_counter()
-        multiply(left, right, out)
+        product.multiply(*trials[product])
         return time.perf_counter() - start
 
-    # In turns: what else the machine does then slows both.
-    best = dict.fromkeys((_numpy_product, _torch_product), math.inf)
+    best = dict.fromkeys((NUMPY, TORCH), math.inf)
+    NUMPY.multiply(*trials[NUMPY])
+    with suppress(RuntimeError):  # a PyTorch without that product, or a processor
+        BYTES.multiply(*trials[BYTES])
+        # trusted no further than it was seen, at the largest numbers
+        right_there = np.array_equal(trials[BYTES][-1], trials[NUMPY][-1])
+        if right_there and seconds(BYTES) < _HOPELESS * seconds(NUMPY):
+            best[BYTES] = math.inf
+    # In turns: what else the machine does then slows all of them.
     for _ in range(_TRIALS):
-        for multiply, least in best.items():
-            best[multiply] = min(least, seconds(multiply))
+        for product, least in best.items():
+            best[product] = min(least, seconds(product))
     return min(best, key=best.__getitem__)
 
 
-def _numpy_product(
-    left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]
-) -> None:
+def _numpy_product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> None:
     np.matmul(left, right, out=out)
 
 
-def _torch_product(
-    left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]
-) -> None:
+def _torch_product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> None:
     # imported here: it takes a second, and some never compare
     import torch  # noqa: PLC0415  # loaded where it is asked for
 
     torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=torch.from_numpy(out))
 
 
-def _laid_out(probes: NDArray[np.int8], own: NDArray[np.int64]) -> list[_People]:
-    total, vectors, dimension = probes.shape
-    step = max(1, _PEOPLE // vectors)
+def _byte_product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> None:
+    import torch  # noqa: PLC0415  # as above
+
+    multiply = torch._int_mm  # noqa: SLF001  # PyTorch's one 8-bit product
+    multiply(torch.from_numpy(left), torch.from_numpy(right), out=torch.from_numpy(out))
+
+
+NUMPY = Product(factors=np.float32, scores=np.float32, multiply=_numpy_product)
+TORCH = Product(factors=np.float32, scores=np.float32, multiply=_torch_product)
+BYTES = Product(factors=np.int8, scores=np.int32, multiply=_byte_product)
+
+
+def _laid_out(
+    probes: NDArray[np.int8], own: NDArray[np.int64], product: Product, *, together: int
+) -> list[_People]:
+    dimension = probes.shape[2]
     laid_out = []
-    for first in range(0, total, step):
-        some = probes[first : first + step]
-        columns = some.astype(np.float32).transpose(2, 1, 0).reshape(dimension, -1)
+    for first in range(0, len(probes), together):
+        some = probes[first : first + together]
+        columns = some.astype(product.factors).transpose(2, 1, 0).reshape(dimension, -1)
         laid_out.append(
             _People(
                 first=first,
                 count=len(some),
                 columns=np.ascontiguousarray(columns),
-                own=own[first : first + step].astype(np.float32),
+                own=own[first : first + together].astype(product.scores),
             )
         )
     return laid_out
@@ -176,18 +221,18 @@ def _count_stripe(
     faces: int,
     total: int,
     *,
-    multiply: Multiply,
+    product: Product,
 ) -> NDArray[np.int64]:
     _, each, dimension = gallery.shape
     counts = np.zeros((2, total), dtype=np.int64)
     rows = min(faces, len(gallery))
     # one buffer for all blocks: fresh memory for every product costs a third of the speed
-    wide = np.empty((rows * each, dimension), dtype=np.float32)
+    wide = np.empty((rows * each, dimension), dtype=product.factors)
     room = np.empty(
-        rows * each * max((some.columns.shape[1] for some in people), default=0), np.float32
+        rows * each * max((some.columns.shape[1] for some in people), default=0), product.scores
     )
     most = max((some.count for some in people), default=0)
-    best = np.empty(rows * most, np.float32)
+    best = np.empty(rows * most, product.scores)
     flags = np.zeros((rows + _ROWS_A_BYTE) * (most + _WORD), np.bool_)
     for start in starts:
         block = gallery[start : start + faces]
@@ -196,7 +241,7 @@ def _count_stripe(
         for some in people:
             width = some.columns.shape[1]
             scores = room[: some_rows * width].reshape(some_rows, width)
-            multiply(wide[:some_rows], some.columns, scores)
+            product.multiply(wide[:some_rows], some.columns, scores)
             if scores.shape != (len(block), some.count):
                 every = scores.reshape(len(block), -1, some.count)
                 scores = best[: len(block) * some.count].reshape(len(block), some.count)
@@ -209,7 +254,7 @@ def _count_stripe(
 
 
 def _tally(
-    scores: NDArray[np.float32], own: NDArray[np.float32], room: NDArray[np.bool_]
+    scores: Numbers, own: Numbers, room: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows above, and rows not below, each column's own score."""
     rows, columns = scores.shape
