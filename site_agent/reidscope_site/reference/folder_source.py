@@ -55,7 +55,8 @@ class FolderSource:
     people : mapping
         Population to its people, in the list's order.
     digest : str
-        sha256 of the list and of every photo in it: rows of another list are never gone on with.
+        sha256 of the list and of every file in it: rows of another list are never gone on with, nor
+        of files that somebody has changed since.
     scans : Modality
         What its NIfTI files are; DICOM says so itself.
     """
@@ -68,6 +69,11 @@ class FolderSource:
     def name(self) -> str:
         """What tells one list from another."""
         return f"list {self.digest[:16]}"
+
+    @property
+    def photos_name(self) -> str:
+        """A list is one list."""
+        return self.name
 
     def count(self, population: Population) -> int | None:
         """People of that population in the list."""
@@ -123,6 +129,9 @@ def read_list(file: Path, *, scans: Modality = Modality.MR) -> FolderSource:
                 raise _wrong(number, f"the photo of row {seen[sha256]} once more")
             seen[sha256] = number
             digest.update(sha256.encode())
+        for scan in (first, second):
+            for part in _files_of(scan):
+                digest.update(hashlib.sha256(part.read_bytes()).digest())
         digest.update(repr(sorted(row.items())).encode())
         people[population].append(ListedPerson(photo=photo, scans=(first, second)))
     return FolderSource(
@@ -170,6 +179,14 @@ def _named(folder: Path, name: str, number: int) -> Path | None:
     if not path.exists():
         raise _wrong(number, "a file that is not there")
     return path
+
+
+def _files_of(scan: Path | None) -> list[Path]:
+    if scan is None:
+        return []
+    if scan.is_dir():
+        return sorted(path for path in scan.rglob("*") if path.is_file())
+    return [scan]
 
 
 def _wrong(number: int, got: str) -> InputError:

@@ -37,6 +37,10 @@ class PublicSource(Protocol):
     def name(self) -> str:
         """What tells this source's people from another's: part of the name of a build's rows."""
 
+    @property
+    def photos_name(self) -> str:
+        """The same for its photos alone."""
+
     def count(self, population: Population) -> int | None:
         """How many people there are; None if there is no end of them."""
 

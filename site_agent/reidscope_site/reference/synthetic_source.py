@@ -43,6 +43,11 @@ class SyntheticSource:
         """Seeds need no other name; what scans them is told apart."""
         return SYNTHETIC if self.tomograph is None else f"{SYNTHETIC} PET"
 
+    @property
+    def photos_name(self) -> str:
+        """The same people are photographed, whatever scans them."""
+        return SYNTHETIC
+
     def count(self, population: Population) -> int | None:  # noqa: ARG002  # as `PublicSource` asks
         """Without end."""
         return None
