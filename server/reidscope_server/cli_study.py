@@ -168,8 +168,11 @@ def new(
         str, typer.Option(help="Of each table of u and each beyond the reference, on top.")
     ] = "0.5",
     reference_people: Annotated[
-        str, typer.Option(help="Who the faces of the public gallery are of.")
-    ] = "synthetic people",
+        str,
+        typer.Option(
+            help="Who the faces of the public gallery are of; as the reference says without."
+        ),
+    ] = "",
     minimum_people: Annotated[int, typer.Option(help="Declared people a site.")] = 20,
     minimum_sites: Annotated[int, typer.Option(help="Releases below which no report is made.")] = 1,
     days: Annotated[

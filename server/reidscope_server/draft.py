@@ -58,6 +58,7 @@ GALLERY_FILE = "gallery.npy"
 CALIBRATION_FILE = "calibration.json"
 MODELS_FOLDER = "models"
 _PPM = 1_000_000
+_SYNTHETIC = "synthetic"
 _DOMAIN_FACTOR = 3.0
 """Strangers found so many times as often as chance says stand out by their domain alone."""
 Population = Literal["patients", "volunteers", "synthetic people"]
@@ -90,7 +91,7 @@ class Answers:
     groups : Groups or None
         What the joint table is crossed with.
     reference_people : str
-        Who the faces of the public gallery are of, in a line.
+        Who the faces of the public gallery are of, in a line; without one, what the build says.
     days : int
         From now until it closes.
     answers_after_hours : int
@@ -142,6 +143,8 @@ class ConstantsFolder:
         For the opt-in tables; empty in a reference of before there were any.
     scans : Modality
         What the public people's scans are; MR in a reference of before there was another.
+    people : str
+        What the build says its public people came from.
     """
 
     constants: tuple[Constant, ...]
@@ -156,6 +159,7 @@ class ConstantsFolder:
     strangers_found: Mapping[str, float]
     tails: PublicTails = field(default_factory=PublicTails)
     scans: Modality = Modality.MR
+    people: str = ""
 
     @property
     def arms(self) -> frozenset[str]:
@@ -233,6 +237,7 @@ def read_constants(folder: Path) -> ConstantsFolder:
             },
             tails=_tails(said),
             scans=Modality(said.get("scans", Modality.MR)),
+            people=str(said.get("seeds", {}).get("source", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         # Whatever is missing, the file is not a calibration; its text adds nothing for a reader.
@@ -292,7 +297,7 @@ def draft(
             damage_arms=answers.damage_arms,
             groups=answers.groups,
             reference_size=folder.reference_size,
-            reference_people=answers.reference_people,
+            reference_people=answers.reference_people or _people(folder),
             gallery_error=tuple(
                 GalleryError(gallery_size=size, sigma_ppm=folder.sigma_ppm[size])
                 for size in answers.anchors
@@ -330,6 +335,13 @@ def draft(
 
 def _require_calibrated(answers: Answers, folder: ConstantsFolder) -> None:
     """Raise InputError for what the constants hold no public calibration of, or a false one."""
+    if answers.attackers[:1] == (Attacker.REPAIRING,):
+        raise InputError(
+            "attackers",
+            got="repairing first: the first attacker reads the unmodified scan too",
+            expected="raw or calibrated first; only what was defaced can be repaired",
+            do="write calibrated,repairing",
+        )
     asked = [
         f"{arm}/{attacker}"
         for arm in (UNMODIFIED, *answers.arms)
@@ -337,17 +349,19 @@ def _require_calibrated(answers: Answers, folder: ConstantsFolder) -> None:
     ]
     unknown = [reading for reading in asked if reading not in folder.readings]
     missing = [size for size in answers.anchors if size not in folder.sigma_ppm]
-    if unknown or missing:
-        raise InputError(
-            "study",
-            got="readings or anchors without a public calibration: "
-            + ", ".join([*unknown, *map(str, missing)]),
-            expected="readings (arm/attacker) out of "
-            + ", ".join(sorted(folder.readings))
-            + "; anchors out of "
-            + ", ".join(map(str, sorted(folder.sigma_ppm))),
-            do="calibrate them on public people first, or leave them out",
-        )
+    known_arms = sorted(folder.arms - {UNMODIFIED})
+    for what, lacking, there in (
+        ("arms", [arm for arm in answers.arms if arm not in folder.arms], known_arms),
+        ("readings (arm/attacker)", unknown, sorted(folder.readings)),
+        ("anchors", missing, sorted(folder.sigma_ppm)),
+    ):
+        if lacking:
+            raise InputError(
+                "study",
+                got=f"{what} without a public calibration: " + ", ".join(map(str, lacking)),
+                expected=f"{what} out of " + (", ".join(map(str, there)) or "none"),
+                do="build a reference with them, or leave them out",
+            )
     chance = 1 / min(folder.sigma_ppm)
     odd = [
         reading
@@ -362,6 +376,20 @@ def _require_calibrated(answers: Answers, folder: ConstantsFolder) -> None:
             expected=f"strangers found at most {_DOMAIN_FACTOR:g} times as often as chance says",
             do="build the reference from the probes' own domain",
         )
+
+
+def _people(folder: ConstantsFolder) -> str:
+    """Say of whom a reference is that says no more than where its people came from."""
+    if folder.people.startswith(_SYNTHETIC):
+        return "synthetic people"
+    if folder.people:
+        return f"public people of {folder.people}"
+    raise InputError(
+        "reference people",
+        got="a reference that does not say of whom it is",
+        expected="a line",
+        do="name them with --reference-people",
+    )
 
 
 def _require_scans(answers: Answers) -> None:

@@ -53,6 +53,7 @@ Constants = Annotated[
     Path, typer.Option("--constants", help="Folder of a public reference.", file_okay=False)
 ]
 _MODELS = "models"
+_SIZE = 10_000
 _PUBLIC = 0o644
 
 
@@ -71,7 +72,9 @@ def build(
     workspace: Annotated[
         Path, typer.Option(help="Folder for rows that are done.", file_okay=False)
     ],
-    size: Annotated[int, typer.Option(min=20, help="Faces in each gallery, M.")] = 10_000,
+    size: Annotated[
+        int | None, typer.Option(min=20, help="Faces in each gallery, M; 10,000 without it.")
+    ] = None,
     mate: Annotated[Mate, typer.Option(help="What has a name on it.")] = Mate.PHOTO,
     direction: Annotated[Direction, typer.Option(help="Who searches whom.")] = (
         Direction.SAMPLE_TO_POPULATION
@@ -103,6 +106,12 @@ def build(
         Path | None, typer.Option(help="Folder of its files.", file_okay=False)
     ] = None,
     people: People = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a reference whose gallery of photos is taken over.", file_okay=False
+        ),
+    ] = None,
     calibration_photos: Annotated[int, typer.Option(min=2, help="For the photos' mean.")] = 200,
     calibration_people: Annotated[int, typer.Option(min=2, help="For the arms' means.")] = 60,
     probe_people: Annotated[int, typer.Option(min=2, help="The attack is measured on.")] = 60,
@@ -112,10 +121,15 @@ def build(
     from reidscope_site.reference.build import build_reference  # noqa: PLC0415 - loads torch
     from reidscope_site.reference.plan import Plan  # noqa: PLC0415 - loads numpy
     from reidscope_site.reference.readme import readme  # noqa: PLC0415 - as above
+    from reidscope_site.reference.taken_over import (  # noqa: PLC0415 - as above
+        check_taken_over,
+        gallery_of,
+    )
 
     declared, files = _recogniser(recogniser, declaration, models)
+    taken_over = None if gallery is None else gallery_of(gallery)
     plan = Plan(
-        size=size,
+        size=size or (_SIZE if taken_over is None else taken_over.faces),
         anchors=tuple(sorted(comma_lists.whole_numbers(anchors, "anchors"))),
         arms=("unmodified", *comma_lists.words(arms)),
         attackers=comma_lists.attackers(attackers),
@@ -128,6 +142,8 @@ def build(
         calibration_people=calibration_people,
         probe_people=probe_people,
     )
+    if gallery is not None:
+        check_taken_over(gallery, plan)
     for folder in (out, workspace):
         folder.mkdir(parents=True, exist_ok=True)
     with counted() as progress:
@@ -137,6 +153,7 @@ def build(
             workspace=workspace,
             source=_source(people, scans),
             models=files or None,
+            taken_over=taken_over,
             jobs=jobs,
             progress=progress,
         )

@@ -50,6 +50,7 @@ def constants(place: Path, **more: Any) -> ConstantsFolder:
         "galleries": ["identified"],
         "gallery_faces": 2000,
         "sigma_gallery": {"100": 0.003},
+        "seeds": {"source": "synthetic"},
         "figures": {"strangers_found": {}},
     }
     (place / "calibration.json").write_text(json.dumps(said | more))

@@ -63,6 +63,7 @@ def a_calibration() -> dict[str, Any]:
         "galleries": ["identified", "identified/raw"],
         "gallery_faces": 2000,
         "sigma_gallery": {"100": 0.003},
+        "seeds": {"source": "synthetic"},
         "figures": {
             "strangers_found": {"unmodified/calibrated": 0.012, "blur/calibrated": 0.009},
         },
@@ -132,9 +133,9 @@ def test_several_attackers_share_one_table(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"arms": ("mystery",)}, "mystery/calibrated"),
-        ({"anchors": (100, 200)}, "200"),
-        ({"arms": ("mystery",), "attackers": (Attacker.RAW,)}, "mystery/raw"),
+        ({"arms": ("mystery",)}, "mystery, expected arms out of blur"),
+        ({"anchors": (100, 200)}, "200, expected anchors out of 100"),
+        ({"attackers": (Attacker.REPAIRING, Attacker.RAW)}, "repairing first"),
     ],
 )
 def test_an_arm_or_anchor_without_a_public_calibration_is_refused(
@@ -142,6 +143,30 @@ def test_an_arm_or_anchor_without_a_public_calibration_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=named):
         draft(dataclasses.replace(ANSWERS, **change), read_constants(folder))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("synthetic", "synthetic people"),
+        ("synthetic PET", "synthetic people"),
+        ("list 0123456789abcdef", "public people of list 0123456789abcdef"),
+    ],
+)
+def test_a_study_says_of_whom_its_gallery_is_as_the_build_did(
+    tmp_path: Path, source: str, said: str
+) -> None:
+    read = folder_of(tmp_path, a_calibration() | {"seeds": {"source": source}})
+    unsaid = dataclasses.replace(ANSWERS, reference_people="")
+    assert draft(unsaid, read).experiment.reference_people == said
+    named = dataclasses.replace(ANSWERS, reference_people="adult volunteers of Utrecht")
+    assert draft(named, read).experiment.reference_people == "adult volunteers of Utrecht"
+
+
+def test_a_reference_that_does_not_say_of_whom_it_is_needs_it_said(tmp_path: Path) -> None:
+    read = folder_of(tmp_path, a_calibration() | {"seeds": {}})
+    with pytest.raises(InputError, match="--reference-people"):
+        draft(dataclasses.replace(ANSWERS, reference_people=""), read)
 
 
 @pytest.mark.parametrize(

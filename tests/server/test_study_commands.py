@@ -53,6 +53,7 @@ def constants(tmp_path: Path) -> Path:
         "means": {reading: [0.0] for reading in readings},
         "galleries": ["identified"],
         "gallery_faces": 2000,
+        "seeds": {"source": "synthetic"},
         "sigma_gallery": {"100": 0.003},
         "figures": {"strangers_found": {}},
     }

@@ -188,7 +188,7 @@ GOOD_LIST = "population,photo,scan,second_scan\ngallery,a.png,,\nprobe,b.png,sca
 
 def _folder(tmp_path: Path, listed: str) -> Path:
     draw = np.random.default_rng(0)
-    for name in ("a.png", "b.png"):
+    for name in ("a.png", "b.png", "c.png"):
         picture = draw.integers(0, 256, (40, 30, 3)).astype(np.uint8)
         (tmp_path / name).write_bytes(png(picture))
     (tmp_path / "scan").mkdir()
@@ -220,6 +220,10 @@ def test_public_people_are_read_off_a_list(tmp_path: Path) -> None:
         GOOD_LIST + "gallery,a.png,,\n",
         GOOD_LIST + "gallery,a.png\n",
         GOOD_LIST + "gallery,a.png,,,,\n",
+        GOOD_LIST + "site,c.png,,\n",
+        GOOD_LIST + "gallery,scan,,\n",
+        GOOD_LIST + "probe,c.png,c.png,c.png\n",
+        GOOD_LIST + "probe,,scan,\n",
     ],
 )
 def test_a_list_that_cannot_be_followed_is_refused(tmp_path: Path, listed: str) -> None:

@@ -23,7 +23,7 @@ from reidscope_server.report.drawing import (
     point,
     rows,
 )
-from reidscope_server.report.readings import Arm, arms, attackers, estimable, spoken
+from reidscope_server.report.readings import Arm, arms, attackers, chance, estimable, spoken
 
 _ROW = 0.42  # inches
 _LABELS = 1.62
@@ -41,7 +41,8 @@ def risk(report: Report) -> Sketch:
     unmodified, *defaced = arms(report)
     panels = _panels(defaced)
     wide = 3.7 if len(panels) == 1 else 1.72
-    tall = max(2.9, 0.2 + 0.5 * len(defaced))
+    tall = max(2.9, 0.4 + 0.5 * len(defaced))
+    guess = chance(report, unmodified.found[0].gallery_size)
     highest = max(row.high for arm in (unmodified, *defaced) for row in arm.found)
 
     def draw(figure: Figure) -> None:
@@ -50,6 +51,7 @@ def risk(report: Report) -> Sketch:
             whole = unmodified.found[0]
             axes.axhspan(whole.low, whole.high, color=VERMILLION, alpha=0.08, linewidth=0)
             axes.axhline(whole.rate, color=VERMILLION, linewidth=1, linestyle=(0, (4, 2)))
+            axes.axhline(guess, color=QUIET, linewidth=1, linestyle=":")
             for arm, price in priced:
                 _mark(axes, arm, price)
             right = max([0.05, *(price.high for _, price in priced)])
@@ -57,9 +59,9 @@ def risk(report: Report) -> Sketch:
             axes.set_xlabel(label if len(panels) == 1 else label.replace(" who", "\nwho")
                             .replace(" whose", "\nwhose"))  # fmt: skip
             if number == 0:
-                axes.set_ylabel("people found")
+                axes.set_ylabel(f"people found among {unmodified.found[0].gallery_size:,} faces")
                 axes.set_title("lower left is better: fewer found, at less cost", color=QUIET)
-        _key(figure, unmodified, panels, attackers(report), left=5.0)
+        _key(figure, unmodified, panels, attackers(report), guess, left=5.0)
 
     height = tall + (0.95 if len(panels) == 1 else 1.1)
     return Sketch(name="risk", height_inches=height, draw=draw)
@@ -126,6 +128,7 @@ def _key(
     unmodified: Arm,
     panels: Sequence[tuple[str, list[tuple[Arm, Price]]]],
     words: Sequence[str],
+    guess: float,
     *,
     left: float,
 ) -> None:
@@ -156,6 +159,8 @@ def _key(
             axes.plot(0.1, height, **{**point(1, one, 5.5), "color": QUIET})
             axes.text(0.26, height, f"{word} attacker", va="center", color=QUIET, fontsize=8)
             height += 0.2
+    axes.plot((0.0, 0.18), (height, height), color=QUIET, linewidth=1, linestyle=":")
+    axes.text(0.26, height, f"by chance, {percent(guess)}", va="center", color=QUIET, fontsize=8)
 
 
 def _shares(axes: Axes, defaced: Sequence[Arm], priced: Sequence[Price | None]) -> None:

@@ -145,14 +145,12 @@ def _gates_of(arm: Arm, asked: FaceExperiment) -> str:
 
 
 def _bargain(arm: Arm) -> str:
-    cost = (
-        f"and costs {of_row(arm.serious)} 1% of their brain or more"
-        if arm.serious
-        else f"and fails its gates for {of_row(arm.failed)}"
-        if arm.failed
-        else ""
-    )
-    return f"{arm.name} leaves {of_row(arm.worst)} to be found {cost}."
+    costs = [
+        f"costs {of_row(arm.serious)} 1% of their brain or more" if arm.serious else "",
+        f"fails its gates for {of_row(arm.failed)}" if arm.failed else "",
+    ]
+    said = " and ".join([f"leaves {of_row(arm.worst)} to be found", *filter(None, costs)])
+    return f"{arm.name} {said}."
 
 
 def _checked(arm: Arm, asked: FaceExperiment) -> str:

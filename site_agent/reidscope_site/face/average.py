@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from reidscope_site.face.template import template
@@ -91,12 +90,13 @@ def air_of(voxels: NDArray[np.float32]) -> float:
 
 def box_of(region: NDArray[np.bool_], *, margin: int) -> tuple[slice, slice, slice] | None:
     """Slices that hold a region and `margin` voxels around it; None for an empty one."""
-    found = ndimage.find_objects(region.astype(np.int8))
-    if not found:
+    plane = np.any(region, axis=2)
+    sides = [np.flatnonzero(line) for line in (plane.any(1), plane.any(0), region.any((0, 1)))]
+    if not sides[0].size:
         return None
     i, j, k = (
-        slice(max(0, side.start - margin), min(size, side.stop + margin))
-        for side, size in zip(found[0], region.shape, strict=True)
+        slice(max(0, int(side[0]) - margin), min(size, int(side[-1]) + 1 + margin))
+        for side, size in zip(sides, region.shape, strict=True)
     )
     return i, j, k
 

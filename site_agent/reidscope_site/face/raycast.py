@@ -7,12 +7,14 @@ give the same picture, on one thread bit for bit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
+from scipy import ndimage
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STEP_MM = 3.0
+_ROUNDING = 1e-4
 _BISECTIONS = 6
 _DEPTH_MM = 240.0
 _DISTANCE_MM = 800.0
 _NORMAL_MM = 1.2
 _GAMMA = 1.1
 _SHININESS = 15
+
+
+BLOCK_MM = 8
 
 
 class Surface(Protocol):
@@ -49,10 +55,27 @@ class Surface(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GridSurface:
-    """The skin of a volume on a 1 mm grid."""
+    """The skin of a volume on a 1 mm grid.
+
+    Attributes
+    ----------
+    voxels : Tensor
+        (x, y, z), brightness.
+    level : float
+        At the skin.
+    clear : Tensor or None
+        (x, y, z) of blocks of `BLOCK_MM`: mm around each in which nothing is brighter than the
+        level, in whole steps of a ray; None where that is not known. Saves samples, changes none.
+    """
 
     voxels: Tensor
     level: float
+    clear: Tensor | None = None
+
+    @classmethod
+    def of(cls, voxels: Tensor, level: float) -> GridSurface:
+        """Look for what is clear of the head."""
+        return cls(voxels=voxels, level=level, clear=_clear(voxels, level))
 
     @property
     def extent_mm(self) -> Tensor:
@@ -64,8 +87,13 @@ class GridSurface:
         return sample(self.voxels, points)
 
     def empty_mm(self, points: Tensor) -> Tensor:
-        """Nothing is known beforehand about a scan."""
-        return torch.zeros(len(points))
+        """Look up the block of a point; of one outside the grid, the nearest block."""
+        if self.clear is None:
+            return torch.zeros(len(points))
+        block = (points / BLOCK_MM).long()
+        last = torch.tensor(self.clear.shape) - 1
+        x, y, z = torch.minimum(block.clamp_(min=0), last).unbind(1)
+        return self.clear[x, y, z]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,3 +309,21 @@ def _normals(surface: Surface, points: Tensor) -> Tensor:
     normals = torch.stack(slope, 1)
     unit: Tensor = normals / (normals.norm(dim=1, keepdim=True) + 1e-9)
     return unit
+
+
+def _clear(voxels: Tensor, level: float) -> Tensor | None:
+    """Whole steps, in mm, that a ray may take from anywhere in a block without meeting the level.
+
+    None for a level below the 0 that lies around a grid.
+    """
+    if level <= 0:
+        return None
+    # a mean of eight voxels may be rounded to a little more than the brightest
+    brightest = F.max_pool3d(voxels[None, None], BLOCK_MM, ceil_mode=True)[0, 0]
+    dark = brightest <= level * (1 - _ROUNDING)
+    if dark.all():
+        return None
+    centres = torch.from_numpy(ndimage.distance_transform_edt(dark.numpy())).float() * BLOCK_MM
+    # between a point of one block and a weight of a voxel of another: half a diagonal each, and 1
+    free = (centres - math.sqrt(3) * BLOCK_MM - 2).clamp(min=0)
+    return torch.floor(free / _STEP_MM) * _STEP_MM

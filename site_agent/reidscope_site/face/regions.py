@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from scipy import ndimage
 
 from reidscope_site.face.template import LATTICE_MM, MIDLINE_MM, NECK_MM, SKIN, template
-from reidscope_site.face.volume import resampled
+from reidscope_site.face.volume import reached, resampled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _REARMOST_MM = 158.0
 _SPILL_MM = 15.0
 _FRONT_FROM_MM = 130
 _CLEAR_MM = 8.0
-_CELL = 2
+_CELL, _FEWEST_CELLS = 2, 2
 
 
 @cache
@@ -107,10 +107,24 @@ def in_scan(
     """
     cells = tuple(-(-n // _CELL) + 1 for n in shape)
     onto = registration.to_template @ np.diag([_CELL, _CELL, _CELL, 1.0])
-    coarse = resampled(region, onto, cells)
-    full = tuple((n - 1) * _CELL + 1 for n in cells)
-    fine = F.interpolate(coarse[None, None], size=full, mode="trilinear", align_corners=True)
-    inside: NDArray[np.bool_] = fine[0, 0, : shape[0], : shape[1], : shape[2]].numpy() > SKIN
+    inside = np.zeros(shape, bool)
+    # one cell more on every side: there the interpolation ends
+    box = [
+        slice(max(0, side.start - 1), min(n, side.stop + 1))
+        for side, n in zip(reached(region, onto, cells), cells, strict=True)
+    ]
+    if any(side.stop - side.start < _FEWEST_CELLS for side in box):
+        return inside
+    coarse = resampled(region, onto, cells)[tuple(box)]
+    full = tuple((n - 1) * _CELL + 1 for n in coarse.shape)
+    fine = F.interpolate(coarse[None, None], size=full, mode="trilinear", align_corners=True)[0, 0]
+    i, j, k = (
+        slice(side.start * _CELL, min(side.start * _CELL + n, whole))
+        for side, n, whole in zip(box, full, shape, strict=True)
+    )
+    inside[i, j, k] = (
+        fine[: i.stop - i.start, : j.stop - j.start, : k.stop - k.start].numpy() > SKIN
+    )
     return inside
 
 

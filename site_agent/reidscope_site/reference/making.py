@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reidscope_protocols.errors import InputError
+from reidscope_protocols.face_experiment import Renders
+from reidscope_protocols.vocabulary import Fusion, Mate
 from reidscope_site.face.arms import resolve
 from reidscope_site.face.recognise import load
 from reidscope_site.face.template import template
@@ -57,12 +59,18 @@ class Maker:
         )
 
     def made_with(self, kind: str) -> str:
-        """16 hexadecimal digits: rows of other people, models, heads or arms stay aside."""
+        """16 hexadecimal digits: rows of other people, models, heads or arms stay aside.
+
+        What does not change a row is left out: photos are not rendered, and a row is the mean of
+        its renders however a study fuses them.
+        """
         readouts = readouts_of(self.plan.arms, self.plan.attackers)
+        photos = kind == IDENTIFIED and self.plan.mate is Mate.PHOTO
+        renders = self.plan.renders.model_copy(update={"fusion": Fusion.MEAN})
         said = [
-            self.source.name,
+            self.source.photos_name if photos else self.source.name,
             self.plan.recogniser.model_dump(mode="json"),
-            self.plan.renders.model_dump(mode="json"),
+            (Renders(grey=renders.grey) if photos else renders).model_dump(mode="json"),
             self.plan.mate if kind == IDENTIFIED else "",
             template().sha256,
             [readout.column for readout in readouts] if kind == RELEASED else [],
@@ -108,7 +116,9 @@ class Workshop:
     ) -> Iterator[NDArray[np.float32]]:
         numbers = range(len(file), until)
         jobs = ((kind, population, number) for number in numbers)
-        for row in self.pool.map(_make, jobs, chunksize=_chunk(len(numbers), self.jobs)):
+        # a scan takes seconds: what is done of it is written at once
+        chunk = 1 if kind == RELEASED else _chunk(len(numbers), self.jobs)
+        for row in self.pool.map(_make, jobs, chunksize=chunk):
             file.append(row)
             yield row
 

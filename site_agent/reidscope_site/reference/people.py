@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
     from reidscope_site.synthetic.seeds import Population
 
 
+class Shown(StrEnum):
+    """What there may be of a public person."""
+
+    PHOTO = "photo"
+    SCAN = "scan"
+    SECOND_SCAN = "second_scan"
+
+
 class PublicSource(Protocol):
     """Where public people come from; `number` counts from 0 within a population."""
 
@@ -37,8 +46,21 @@ class PublicSource(Protocol):
     def name(self) -> str:
         """What tells this source's people from another's: part of the name of a build's rows."""
 
+    @property
+    def photos_name(self) -> str:
+        """The same for its photos alone."""
+
     def count(self, population: Population) -> int | None:
         """How many people there are; None if there is no end of them."""
+
+    def named(self, population: Population, number: int) -> str:
+        """Say who a person is, for whoever made the source."""
+
+    def lacks(self, population: Population, number: int, what: Shown) -> bool:
+        """Whether the source has none of a person."""
+
+    def problem(self, population: Population, number: int, what: Shown) -> str:
+        """Say why it cannot be read; nothing where it can."""
 
     def photo(self, population: Population, number: int) -> NDArray[np.uint8] | None:
         """Return a photo, (H, W, 3) RGB; None if it cannot be read."""

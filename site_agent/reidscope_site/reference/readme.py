@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from reidscope_protocols.cohort import Modality
@@ -10,7 +11,10 @@ from reidscope_site.face.calibration import read_calibration
 from reidscope_site.reference.synthetic_source import SYNTHETIC
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reidscope_site.reference.build import Reference
+    from reidscope_site.reference.left_out import LeftOut
 
 _README = """\
 # Public constants of a study
@@ -26,7 +30,9 @@ Mate: {mate}. Direction: {direction}. Renders: {views} views x {lights} lights, 
 Recogniser: {recogniser}; files {models}.
 
 People (population, number): {seeds}.
-Of the gallery's people, {without_face} gave no single face and were left out. {alike}
+{left_out}
+
+{alike}
 
 Made with: {versions}.
 
@@ -40,6 +46,7 @@ their scanner alone):
 One gallery for everybody adds an error of its own, sigma_G: {sigma}.
 A study should ask for no gallery above a tenth of the reference ({tenth}).
 """
+_MOST_LINES = 40
 _SYNTHETIC = """
 Synthetic faces look more alike than real ones, and synthetic scans are warps of the very head that
 is registered to them: these figures say nothing about real patients. The average head is the
@@ -71,7 +78,6 @@ def readme(reference: Reference) -> str:
     source = facts.seeds["source"]
     synthetic = source.startswith(SYNTHETIC)
     seeds = {name: what for name, what in facts.seeds.items() if name != "source"}
-    count = len(reference.alike)
     text = _README.format(
         source="people that never were, from seeds" + SIMULATED[facts.scans]
         if synthetic
@@ -92,10 +98,8 @@ def readme(reference: Reference) -> str:
         recogniser=facts.recogniser.name,
         models=", ".join(f"`{sha256}`" for sha256 in facts.recogniser.sha256s),
         seeds="; ".join(f"{population} {what}" for population, what in seeds.items()),
-        without_face=reference.without_face,
-        alike="No two are nearly the same."
-        if not count
-        else f"{count} pairs are so alike that they may be one person twice.",
+        left_out=_left_out(reference.left_out),
+        alike=_alike(reference.alike),
         versions=", ".join(f"{name} {number}" for name, number in facts.versions.items()),
         people=figures.people,
         chance=1 / int(anchors[0]),
@@ -104,3 +108,27 @@ def readme(reference: Reference) -> str:
         tenth=facts.gallery_faces // 10,
     )
     return text + (_SYNTHETIC if synthetic else "")
+
+
+def _left_out(people: Sequence[LeftOut]) -> str:
+    if not people:
+        return "Everybody gave a face."
+    counts = Counter((str(one.population), one.what.replace("_", " ")) for one in people)
+    said = ", ".join(f"{count} ({of}, {what})" for (of, what), count in counts.items())
+    lines = [f"- {one.who}, {one.what.replace('_', ' ')}: {one.why}" for one in people]
+    return f"Without a face, and so left out or missed: {said}.\n\n" + _listed(lines)
+
+
+def _alike(pairs: Sequence[tuple[str, str]]) -> str:
+    if not pairs:
+        return "No two are nearly the same."
+    lines = [f"- {one} and {other}" for one, other in pairs]
+    return (
+        "These are so alike that they may be one person twice. Somebody has to look: who is\n"
+        "also a stranger in the gallery loses to himself.\n\n" + _listed(lines)
+    )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = [f"- and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+    return "\n".join([*lines[:_MOST_LINES], *more])

@@ -24,6 +24,8 @@ from reidscope_protocols.vocabulary import UNMODIFIED, FailedGate, Mate
 from reidscope_site.face.constants import ConstantFiles, FaceConstants, load_constants
 from reidscope_site.face.evaluate import ReadFaces, comparison, read_faces
 from reidscope_site.face.found import chance_at
+from reidscope_site.reference.left_out import require
+from reidscope_site.reference.people import Shown
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ class RehearsedRate:
     Attributes
     ----------
     failed_gates : float or None
-        Share of people whose defaced scan failed; None for `unmodified`.
+        Share of people whose defaced scan failed, of those whose scan was a head; None for
+        `unmodified`, and where no scan was one.
     lost_1_percent : float or None
         Share of people who lost 1% of the brain or more, where damage is asked for.
     """
@@ -106,14 +109,12 @@ def rehearse(
     InputError
         Fewer public people than asked for.
     """
-    there = source.count(Population.REHEARSAL)
-    if people < 1 or (there is not None and there < people):
+    if people < 1:
         raise InputError(
-            "rehearsal",
-            got=f"{'endless' if there is None else there} public people for {people}",
-            expected="at least one, and as many as are asked for",
-            do="add rows of the population `rehearsal` to the list, or ask for fewer",
+            "rehearsal", got=f"{people} people", expected="at least one", do="correct --count"
         )
+    named = Shown.PHOTO if experiment.mate is Mate.PHOTO else Shown.SECOND_SCAN
+    require(source, [(Population.REHEARSAL, what, people) for what in (Shown.SCAN, named)])
     found = []
     load_constants(experiment, files)  # once here: what a new process raises at its start is lost
     with ProcessPoolExecutor(
@@ -148,7 +149,7 @@ def summed_up(experiment: FaceExperiment, found: Sequence[RehearsedPerson]) -> R
                 rank_1=_share([p.rank_1.get(readout.column, {}).get(size, 0.0) for p in found]),
                 rank_5=_share([p.rank_5.get(readout.column, {}).get(size, 0.0) for p in found]),
                 failed_gates=None
-                if readout.arm == UNMODIFIED
+                if readout.arm == UNMODIFIED or not any(p.passed for p in found)
                 else _share([not p.passed[readout.arm] for p in found if p.passed]),
                 lost_1_percent=_share(
                     [_lost(p.brain_lost[readout.arm]) for p in found if p.brain_lost]

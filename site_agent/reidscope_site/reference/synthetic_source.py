@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reidscope_site.face.volume import Volume
+    from reidscope_site.reference.people import Shown
 
 SYNTHETIC = "synthetic"
 
@@ -43,9 +44,26 @@ class SyntheticSource:
         """Seeds need no other name; what scans them is told apart."""
         return SYNTHETIC if self.tomograph is None else f"{SYNTHETIC} PET"
 
+    @property
+    def photos_name(self) -> str:
+        """The same people are photographed, whatever scans them."""
+        return SYNTHETIC
+
     def count(self, population: Population) -> int | None:  # noqa: ARG002  # as `PublicSource` asks
         """Without end."""
         return None
+
+    def named(self, population: Population, number: int) -> str:
+        """Say the seed."""
+        return f"{population} {number}"
+
+    def lacks(self, population: Population, number: int, what: Shown) -> bool:  # noqa: ARG002  # as above
+        """Nothing: all of everybody is made."""
+        return False
+
+    def problem(self, population: Population, number: int, what: Shown) -> str:  # noqa: ARG002  # as above
+        """Say nothing: whatever was made can be read."""
+        return ""
 
     def photo(self, population: Population, number: int) -> NDArray[np.uint8]:
         """First photo of a seed."""

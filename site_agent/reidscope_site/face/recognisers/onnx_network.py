@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reidscope_site.face.recognisers.network import input_shape, no_network, size_allowed
+from reidscope_site.face.recognisers.onnx_weights import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,12 +76,14 @@ class OnnxNetwork:
         options.log_severity_level = 4  # a hostile file's names stay out of the log
         self._part = part
         try:
+            graph, self._weights = unpacked(onnx.load_from_string(trimmed(content, part)))
             self._session = onnxruntime.InferenceSession(
-                trimmed(content, part), options, providers=["CPUExecutionProvider"]
+                graph, options, providers=["CPUExecutionProvider"]
             )
         except (DecodeError, *_FAILURES) as error:
             raise no_network(part, "a file that ONNX Runtime cannot load") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        inputs = [one for one in self._session.get_inputs() if one.name not in self._weights]
+        outputs = self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise no_network(part, f"{len(inputs)} inputs and {len(outputs)} outputs")
         wanted = input_shape(part)
@@ -101,7 +104,7 @@ class OnnxNetwork:
         A function of this one face and the weights (docs/privacy.md, "One person, one cell").
         """
         try:
-            (values,) = self._session.run(None, {self._input: blob})
+            (values,) = self._session.run(None, {self._input: blob, **self._weights})
         except _FAILURES:
             # its text could name what the file holds, so it is dropped
             raise no_network(self._part, "a graph that fails when it is run") from None
