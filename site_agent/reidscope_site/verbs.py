@@ -109,6 +109,11 @@ def told(indexed: Answer) -> Iterator[str]:
         yield f"{named}: {', '.join(f'{count} {reason}' for reason, count in counts) or 'none'}"
     if indexed["skipped_files"]:
         yield f"{indexed['skipped_files']} files are no scans of anybody"
+    if indexed["unopened_files"]:
+        yield (
+            f"{indexed['unopened_files']} files could not be opened: give this account the right to"
+            " read them, then index again"
+        )
     yield f"{indexed['read_files']} files were new or changed and read"
 
 

@@ -85,5 +85,6 @@ def _together(listings: Sequence[Listing], left: Sequence[LeftThere]) -> Listing
     return Listing(
         series={patient: series[patient] for patient in sorted(series)},
         skipped=sum(listing.skipped for listing in listings),
+        unopened=sum(listing.unopened for listing in listings),
         shared=frozenset().union(*(listing.shared for listing in listings)),
     )
