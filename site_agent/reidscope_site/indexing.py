@@ -34,6 +34,7 @@ from reidscope_site.sources.gathering import gather
 from reidscope_site.sources.header_index import FoundFile, HeaderIndex
 from reidscope_site.sources.links import known_links, read_groups, read_links
 from reidscope_site.sources.listing import Listing, ScanSeries
+from reidscope_site.sources.photo_formats import is_read_here
 
 _PROFILE = "basic"
 
@@ -282,6 +283,11 @@ class Indexed:
             "with_pet": sum(
                 any(scan.attributes.modality == Modality.PT for scan in person.others)
                 for person in self.resolution.people
+            ),
+            "unread_photos": sum(
+                not is_read_here(person.photo)
+                for person in self.resolution.people
+                if person.photo is not None
             ),
             "without_anything_else": len(self.resolution.people) - len(people),
             "skipped_files": self.skipped,

@@ -21,7 +21,7 @@ from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_site.child import Child
 from reidscope_site.face.external.leftovers import forget_left
 from reidscope_site.face.external.program import longest_s
-from reidscope_site.isolation import close_network, end_with_parent
+from reidscope_site.isolation import bound_pictures, close_network, end_with_parent
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person
 
@@ -116,6 +116,7 @@ def _load(task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     close_network()
+    bound_pictures()
     # Image libraries take 250 MB, which an agent that waits can do without: the child loads them.
     from reidscope_site.experiments.face import FaceStudy  # noqa: PLC0415 - said above
     from reidscope_site.face.constants import (  # noqa: PLC0415 - said above
