@@ -404,7 +404,8 @@ def import_files(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Take in studies, receipts and constants that came as files."""
-    for path in files:
+    # Statements first, whatever order a shell lists them in: a constant is known by its study.
+    for path in sorted(files, key=lambda path: path.suffix != ".json"):
         answer = ask(home, "import", {"file": str(path.resolve())})
         say(f"{answer['kind']}: sha256 {answer['sha256']}")
 

@@ -29,11 +29,12 @@ from reidscope_site.exclude import NOBODY, OptOuts, read_opt_outs
 from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.journal import Event
 from reidscope_site.snapshot import Person, Scan
-from reidscope_site.sources.facts import UNREADABLE, silenced
+from reidscope_site.sources.facts import MALFORMED, silenced
 from reidscope_site.sources.gathering import gather
 from reidscope_site.sources.header_index import FoundFile, HeaderIndex
 from reidscope_site.sources.links import known_links, read_groups, read_links
 from reidscope_site.sources.listing import Listing, ScanSeries
+from reidscope_site.sources.photo_formats import is_read_here
 
 _PROFILE = "basic"
 
@@ -213,6 +214,14 @@ def _chosen(
 
 def _refused(one: ScanSeries, rehearsal: Rehearsal, index: HeaderIndex | None) -> str:
     """Why the de-identifier leaves a series out; empty where it takes it."""
+    try:
+        return _rehearsed(one, rehearsal, index)
+    except OSError:
+        # A file that cannot be opened now: not remembered, it may open the next time.
+        return str(SeriesProblem.UNSUPPORTED)
+
+
+def _rehearsed(one: ScanSeries, rehearsal: Rehearsal, index: HeaderIndex | None) -> str:
     if one.kind == "nifti":
         return ""
 
@@ -222,7 +231,7 @@ def _refused(one: ScanSeries, rehearsal: Rehearsal, index: HeaderIndex | None) -
                 rehearsal.check(one.files)
         except QuarantinedError as error:
             return str(error.reason)
-        except (NoDicomError, *UNREADABLE):
+        except (NoDicomError, *MALFORMED):
             # One person's broken file is that person's own problem, never the end of the index.
             return str(SeriesProblem.UNSUPPORTED)
         return ""
@@ -248,6 +257,8 @@ class Indexed:
     ----------
     skipped : int
         Files that are no scans of anybody.
+    unopened : int
+        Files that could not be opened.
     read : int
         Files that were opened: new ones and changed ones.
     """
@@ -255,6 +266,7 @@ class Indexed:
     resolution: Resolution
     skipped: int
     read: int
+    unopened: int = 0
 
     def answer(self) -> dict[str, Any]:
         """Return the counts as the verb tells them."""
@@ -272,8 +284,14 @@ class Indexed:
                 any(scan.attributes.modality == Modality.PT for scan in person.others)
                 for person in self.resolution.people
             ),
+            "unread_photos": sum(
+                not is_read_here(person.photo)
+                for person in self.resolution.people
+                if person.photo is not None
+            ),
             "without_anything_else": len(self.resolution.people) - len(people),
             "skipped_files": self.skipped,
+            "unopened_files": self.unopened,
             "read_files": self.read,
         }
 
@@ -320,4 +338,9 @@ def index(agent: Agent, progress: Progress | None = None) -> Indexed:
     headers.forget_unmet()
     agent.snapshot.freeze(resolution.people, key)
     agent.journal.write(Event.INDEXED)
-    return Indexed(resolution=resolution, skipped=listing.skipped, read=headers.read)
+    return Indexed(
+        resolution=resolution,
+        skipped=listing.skipped,
+        read=headers.read,
+        unopened=listing.unopened,
+    )

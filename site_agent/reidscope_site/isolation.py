@@ -1,9 +1,10 @@
-"""What the process that evaluates a person may not do: talk to anybody, or outlive its agent."""
+"""What the process that evaluates a person may not do: talk, outlive its agent, fill the memory."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import signal
 import struct
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reidscope_protocols.errors import UnsupportedError
+
+MOST_PIXELS = 1 << 28
+"""Of a photo, 0.8 GB as it is decoded: more than any camera's."""
 
 _NEW_NETWORK_NAMESPACE = 0x40000000  # CLONE_NEWNET, <sched.h>
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, <sys/prctl.h>
@@ -147,6 +151,15 @@ def check_network_closes() -> None:
             expected="Linux with seccomp, on x86-64 or ARM64",
             do="allow seccomp(2); until then the interpreter alone refuses, not native code",
         )
+
+
+def bound_pictures() -> None:
+    """Have OpenCV refuse pictures beyond `MOST_PIXELS`; to be called before it is imported.
+
+    A small file may unpack to more memory than a machine has, and a want of memory is nobody's
+    cell: one such photo would keep a study from ever ending. Beyond the bound it is no photo.
+    """
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MOST_PIXELS)
 
 
 def end_with_parent() -> None:

@@ -7,7 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 
 from reidscope_protocols.envelope import Opened
-from reidscope_protocols.errors import InvariantError, NotReadyError, OutcomeMissingError
+from reidscope_protocols.errors import (
+    NotReadyError,
+    OutcomeMissingError,
+    ReidscopeError,
+)
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import ConstantRole
 from reidscope_site import package
@@ -127,19 +131,22 @@ def _evaluate_waiting(
         Somebody could not be evaluated for want of resources; at once after several in a row.
     InvariantError
         A defect of ours, met with somebody.
+    ReidscopeError
+        A program of others did not end in time with somebody, or a public constant is not what the
+        study says; at once after several in a row.
     """
     tell = progress or _silent
     known = outcomes.known()
     waiting = [person for person in people if person.pseudonym not in known]
     done, in_a_row = len(people) - len(waiting), 0
-    failure: OutcomeMissingError | InvariantError | None = None
+    failure: ReidscopeError | None = None
     for person in waiting:
         tell(done, len(people))
         if halted():
             return False
         try:
             outcomes.keep(person.pseudonym, hands.evaluate(person))
-        except (OutcomeMissingError, InvariantError) as error:
+        except ReidscopeError as error:
             if halted():
                 return False
             failure, in_a_row = error, in_a_row + 1

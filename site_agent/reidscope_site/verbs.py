@@ -98,6 +98,12 @@ def told(indexed: Answer) -> Iterator[str]:
         f"told by their headers: the sex of {indexed['with_sex']}, the age of"
         f" {indexed['with_age']}; by the link file: the group of {indexed['with_group']}"
     )
+    if indexed["unread_photos"]:
+        yield (
+            f"{indexed['unread_photos']} photos are in no format that is read here (as HEIC, PDF,"
+            " an empty file): their people will be `not acquired`; convert them to JPEG or PNG,"
+            " then index again"
+        )
     if indexed["with_pet"]:
         yield (
             f"PET of {indexed['with_pet']} people counts where a study asks for PET, and nowhere"
@@ -109,6 +115,11 @@ def told(indexed: Answer) -> Iterator[str]:
         yield f"{named}: {', '.join(f'{count} {reason}' for reason, count in counts) or 'none'}"
     if indexed["skipped_files"]:
         yield f"{indexed['skipped_files']} files are no scans of anybody"
+    if indexed["unopened_files"]:
+        yield (
+            f"{indexed['unopened_files']} files could not be opened: give this account the right to"
+            " read them, then index again"
+        )
     yield f"{indexed['read_files']} files were new or changed and read"
 
 

@@ -19,7 +19,9 @@ from reidscope_deid.keys import load_key
 from reidscope_protocols.errors import OutcomeMissingError, ReidscopeError
 from reidscope_protocols.face_experiment import FaceExperiment
 from reidscope_site.child import Child
-from reidscope_site.isolation import close_network, end_with_parent
+from reidscope_site.face.external.leftovers import forget_left
+from reidscope_site.face.external.program import longest_s
+from reidscope_site.isolation import bound_pictures, close_network, end_with_parent
 from reidscope_site.outcomes import Outcome
 from reidscope_site.snapshot import Person
 
@@ -46,6 +48,7 @@ class Worker:
     """Evaluates people in a child process, one after the other."""
 
     def __init__(self, task: Task, *, stop: threading.Event | None = None) -> None:
+        self._task = task
         self._child = Child(_load, task, clear=lambda: empty(task.work), stop=stop)
 
     def evaluate(self, person: Person) -> Outcome:
@@ -55,11 +58,13 @@ class Worker:
         ------
         StatementError, UnsupportedError
             The study's public constants, or an arm, are not what it says: whoever the person is.
+        DefacerStoppedError
+            A program of others did not end in time, or did not start.
         OutcomeMissingError
             The worker failed twice for want of resources, or was stopped: one constant text,
             whoever it was.
         """
-        cells = self._child.ask(_evaluate, person, seconds=_PERSON_SECONDS)
+        cells = self._child.ask(_evaluate, person, seconds=_seconds(self._task))
         if cells is None:
             raise OutcomeMissingError(
                 "study",
@@ -72,6 +77,12 @@ class Worker:
     def close(self) -> None:
         """End the child process, whatever it is doing."""
         self._child.close()
+
+
+def _seconds(task: Task) -> float:
+    """Give a person's time: a program of others has a time-out of its own, which comes first."""
+    asked = task.experiment
+    return _PERSON_SECONDS + asked.scan_cap * longest_s(asked.arms)
 
 
 @contextmanager
@@ -88,6 +99,7 @@ def worker(task: Task, *, stop: threading.Event | None = None) -> Iterator[Worke
 
 def empty(work: Path) -> None:
     """Remove what a killed worker left; the caller holds the home, so nobody else is at work."""
+    forget_left()
     for left in work.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
@@ -104,6 +116,7 @@ def _load(task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     close_network()
+    bound_pictures()
     # Image libraries take 250 MB, which an agent that waits can do without: the child loads them.
     from reidscope_site.experiments.face import FaceStudy  # noqa: PLC0415 - said above
     from reidscope_site.face.constants import (  # noqa: PLC0415 - said above

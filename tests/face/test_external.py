@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from reidscope_protocols.errors import (
 from reidscope_site.face.arms import resolve
 from reidscope_site.face.external.defacer import ExternalDefacer, external_defacer
 from reidscope_site.face.external.description import Description, descriptions, filled
+from reidscope_site.face.external.leftovers import forget_left
 from reidscope_site.face.external.program import OWN_DESCRIPTIONS, installed
 from reidscope_site.face.intent import Intent
 from reidscope_site.face.register import Registration, register
@@ -147,6 +149,43 @@ def test_what_a_program_leaves_running_is_killed_too(tmp_path: Path) -> None:
     assert gone(int((tmp_path / "told").read_text()))
 
 
+def test_what_flees_to_a_session_of_its_own_is_killed_too(tmp_path: Path) -> None:
+    text = f"setsid sh -c 'echo $$ > {tmp_path}/told; exec sleep 300' & sleep 1\n"
+    with pytest.raises(DefacerFailedError):
+        shell(tmp_path, text).apply(small(), THERE)
+    assert gone(int((tmp_path / "told").read_text()))
+
+
+def test_a_run_that_is_killed_with_its_agent_leaves_neither_program_nor_scan(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "deface.sh"
+    script.write_text(f"#!/bin/sh\nsleep 300 &\necho $! $PWD > {tmp_path}/told\nsleep 300\n")
+    script.chmod(0o700)
+    run = (
+        "import sys; from pathlib import Path;"
+        " from reidscope_site.face.external.leftovers import private_folder;"
+        " from reidscope_site.face.external.process import run_alone\n"
+        "with private_folder() as folder:\n"
+        " run_alone([sys.argv[1]], folder=folder, environment={'PATH': '/usr/bin:/bin'},"
+        " timeout_s=300)"
+    )
+    agent = subprocess.Popen([sys.executable, "-c", run, str(script)])
+    for _ in range(600):
+        if (tmp_path / "told").exists() and (tmp_path / "told").read_text().endswith("\n"):
+            break
+        time.sleep(0.05)
+    number, folder = (tmp_path / "told").read_text().split()
+    forget_left()  # it is held: nobody's yet
+    assert Path(folder).is_dir()
+    agent.kill()
+    agent.wait()
+    time.sleep(2.5)  # younger folders may be about to be locked
+    forget_left()
+    assert gone(int(number))
+    assert not Path(folder).exists()
+
+
 def gone(number: int) -> bool:
     """Whether a process has ended; a killed child of init's may linger a moment."""
     for _ in range(50):
@@ -176,6 +215,7 @@ def test_a_program_sees_no_name_and_only_the_variables_that_it_needs(
         "HOME",
         "TMPDIR",
         "FSLDIR",
+        "REIDSCOPE_PRIVATE_FOLDER",
         "PWD",
         "OLDPWD",
         "SHLVL",

@@ -22,6 +22,7 @@ from reidscope_deid.profile import load_profile
 from reidscope_deid.reasons import QuarantinedError, Reason
 from reidscope_deid.rehearsal import Rehearsal
 from reidscope_deid.series import deidentify_files
+from reidscope_site import isolation
 from reidscope_site.experiments.face import _read_photo
 from reidscope_site.face.detect import LONGEST_PX
 from reidscope_site.face.volume import (
@@ -33,6 +34,7 @@ from reidscope_site.face.volume import (
 )
 from reidscope_site.indexing import Resolution, resolve
 from reidscope_site.sources.dicom_folder import list_folder
+from reidscope_site.sources.photo_formats import is_read_here
 from reidscope_site.synthetic.dicom import series
 from reidscope_site.synthetic.particulars import particulars
 from reidscope_site.synthetic.seeds import PersonSeed, Population
@@ -258,3 +260,51 @@ def test_a_picture_beyond_the_limit_of_pixels_is_refused_before_it_takes_memory(
     else:
         assert said.stdout.strip() == "(60, 40, 3)"
     assert os.environ[name] == str(1 << 28)
+
+
+@pytest.mark.parametrize(("most", "read"), [(1 << 18, False), (isolation.MOST_PIXELS, True)])
+def test_a_photo_of_more_pixels_than_any_camera_takes_is_none(
+    tmp_path: Path, most: int, *, read: bool
+) -> None:
+    """A small file may unpack to all the memory there is."""
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((1000, 1000, 3), np.uint8))
+    code = (
+        "import sys; from pathlib import Path; from reidscope_site import isolation;"
+        "isolation.MOST_PIXELS = int(sys.argv[2]); isolation.bound_pictures();"
+        "from reidscope_site.face.photo import read_photo;"
+        "sys.exit(read_photo(Path(sys.argv[1])) is None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "photo.png"), str(most)],
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == (0 if read else 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "read"),
+    [
+        (b"\xff\xd8\xff\xe1", True),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", True),
+        (b"RIFF\0\0\0\0WEBPVP8 ", True),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", False),
+        (b"%PDF-1.7", False),
+        (b"", False),
+    ],
+)
+def test_a_photo_in_a_format_that_is_not_read_is_told_before_a_study_runs(
+    tmp_path: Path, head: bytes, *, read: bool
+) -> None:
+    (tmp_path / "photo").write_bytes(head)
+    assert is_read_here(tmp_path / "photo") is read
+    assert not is_read_here(tmp_path / "gone")
+
+
+def test_every_format_that_is_decoded_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    for suffix in ("jpg", "png", "webp", "tiff", "bmp", "jp2", "ppm"):
+        photo = tmp_path / f"photo.{suffix}"
+        assert cv2.imwrite(str(photo), picture)
+        assert is_read_here(photo), suffix
+        assert _read_photo(photo, None) is not None, suffix

@@ -94,14 +94,15 @@ def enhanced(path: Path, modality: str, order: list[int], *, shared: bool = True
         item(
             PlanePositionSequence=[item(ImagePositionPatient=[-76, -70, -60 + SPACING[0] * place])],
             PixelValueTransformationSequence=[
-                item(RescaleSlope=2, RescaleIntercept=976 if not mr else 1, RescaleType="US")
+                item(RescaleSlope=2, RescaleIntercept=-2000 if not mr else 1, RescaleType="US")
             ],
             FrameContentSequence=[item(StackID="1", InStackPositionNumber=place + 1)],
             **({} if shared else steady),
         )
         for place in order
     ]
-    dataset.PixelData = samples()[order].tobytes()
+    # of a CT as high above air
+    dataset.PixelData = (samples() + (0 if mr else 1488)).astype("<u2")[order].tobytes()
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
     return path
 

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reidscope_protocols.envelope import Opened
-from reidscope_protocols.errors import OutcomeMissingError
+from reidscope_protocols.errors import DefacerStoppedError, OutcomeMissingError
 from reidscope_protocols.recogniser import SFACE
 from reidscope_protocols.study import Study
 from reidscope_protocols.vocabulary import ConstantRole, DecisionReason, Verdict
@@ -83,6 +83,23 @@ def test_one_persons_failure_ends_nobody_elses_turn(
     assert agent.ledger.stored(approved.sha256) is None
     monkeypatch.setattr(worker, "_evaluate", always)
     assert measuring.measure(agent, approved) is not None
+
+
+def never_the_second(person: Person) -> tuple[int, ...]:
+    if person.pseudonym == "P-1":
+        raise DefacerStoppedError("a defacer", got="no end", expected="one", do="give it longer")
+    return (1, 1)
+
+
+@pytest.mark.usefixtures("forked")
+def test_a_defacer_that_does_not_end_with_one_person_ends_nobody_elses_turn(
+    agent: Agent, approved: Opened[Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_evaluate", never_the_second)
+    with pytest.raises(DefacerStoppedError):
+        measuring.measure(agent, approved)
+    assert known(agent, approved) == ["P-0", "P-2", "P-3", "P-4"]
+    assert agent.ledger.stored(approved.sha256) is None
 
 
 @pytest.mark.usefixtures("forked")

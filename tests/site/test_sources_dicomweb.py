@@ -26,6 +26,8 @@ from hypothesis import strategies as st
 from reidscope_protocols.errors import (
     ConfigError,
     DeclinedCallError,
+    NoDicomError,
+    NoUsablePeopleError,
     TransportError,
     UnreachableError,
 )
@@ -370,6 +372,8 @@ NOT_DELIVERED = {
     "gone": (404, "text/plain", b""),
     "a page": (200, "text/html", b"<html>"),
     "cut": (200, "multipart/related; boundary=b", multipart(b"one")[:-8]),
+    "nothing": (200, "multipart/related; boundary=b", b"--b--\r\n"),
+    "pages": (200, "multipart/related; boundary=b", multipart(*[b"<html>"] * 12)),
 }
 
 
@@ -399,6 +403,45 @@ def test_a_series_that_is_not_delivered_leaves_the_others(
         index(agent)
     assert len(list(agent.snapshot.people())) == 1
     agent.close()
+
+
+def test_a_series_whose_last_slices_are_not_delivered_is_no_shorter_head(
+    tmp_path: Path, series: Series
+) -> None:
+    """Geometry does not miss what lies at the end of a stack; the archive's own list does."""
+    held = tmp_path / "archive"
+    series(held / "a", "A", SeriesDate="20190101")
+    files = series(held / "b", "A", SeriesDate="20200101")
+    short = pydicom.dcmread(files[0]).SeriesInstanceUID
+    answer = served(held)
+
+    def shortened(path: str, query: dict[str, list[str]], headers: Any) -> Answer:
+        if path.endswith(short):
+            some = [file.read_bytes() for file in files[:-2]]
+            return 200, "multipart/related; boundary=b", multipart(*some)
+        return answer(path, query, headers)
+
+    with answering(shortened) as url:
+        agent = site(tmp_path, url)
+        with pytest.raises(NoUsablePeopleError, match="one-date-only"):
+            index(agent)
+        assert len(list(agent.home.fetched.iterdir())) == 1
+        agent.close()
+
+
+def test_an_archive_that_delivers_nothing_is_said_to(tmp_path: Path, series: Series) -> None:
+    series(tmp_path / "archive", "A")
+    answer = served(tmp_path / "archive")
+
+    def lists_alone(path: str, query: dict[str, list[str]], headers: Any) -> Answer:
+        listing = path.endswith(("/series", "/metadata"))
+        return answer(path, query, headers) if listing else (404, "text/plain", b"")
+
+    with answering(lists_alone) as url:
+        agent = site(tmp_path, url)
+        with pytest.raises(NoDicomError, match="1 series that it lists and does not deliver"):
+            index(agent)
+        agent.close()
 
 
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")

@@ -6,6 +6,7 @@ import multiprocessing.context
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,8 @@ from reidscope_protocols.recogniser import SFACE
 from reidscope_site import child
 from reidscope_site import worker as module
 from reidscope_site.experiments import face
+from reidscope_site.face.external.description import descriptions
+from reidscope_site.face.external.program import longest_s
 from reidscope_site.snapshot import Person, Scan
 from reidscope_site.worker import Task, worker
 
@@ -199,3 +202,13 @@ def test_what_a_killed_worker_left_behind_is_removed_before_and_after(task: Task
         assert list(task.work.iterdir()) == []
         (task.work / "again").mkdir()
     assert list(task.work.iterdir()) == []
+
+
+def test_a_person_has_as_long_as_the_programs_of_others_may_take(task: Task) -> None:
+    """mri_reface takes tens of minutes: its own time-out comes before the person's."""
+    named = ASKED.model_copy(update={"arms": ("unmodified", "external-mri-reface")})
+    longest = descriptions()["mri-reface"].timeout_s
+    assert longest_s(named.arms) == longest > module._PERSON_SECONDS
+    slow = replace(task, experiment=named)
+    assert module._seconds(slow) == longest + module._PERSON_SECONDS
+    assert module._seconds(task) == module._PERSON_SECONDS

@@ -47,6 +47,9 @@ GREY = "MONOCHROME2"
 MAX_VOXELS = 1 << 27
 """Memory stays bounded, whatever the headers say: half a gigabyte as float32."""
 
+COARSEST_MM = 12.0
+"""Where voxels are larger, no face is seen: a localizer, or what was made small."""
+
 _AXES = 3
 _COSINE_TOLERANCE = 1e-3
 _SPACING_TOLERANCE_MM = 1e-3
@@ -82,6 +85,11 @@ class SeriesProblem(StrEnum):
     DERIVED = "derived"
     SECONDARY_CAPTURE = "secondary-capture"
     DIFFUSION = "diffusion"
+    MOSAIC = "mosaic"
+    NO_AIR = "ct-scale-without-air"
+    TOO_COARSE = "too-coarse"
+    TWO_ORIENTATIONS = "two-orientations-that-differ"
+    NAMED_OTHERWISE = "named-for-another-participant-or-session"
     MULTI_ECHO = "multi-echo"
     UNSUPPORTED = "unsupported"
 
@@ -222,7 +230,7 @@ def series_problem(  # noqa: PLR0911  # one return a problem, in the order in wh
     if not (_is_even(gaps) or _is_planned(gaps)):
         skipped = gaps.max() > _SKIPPED * step
         return SeriesProblem.MISSING_SLICES if skipped else SeriesProblem.MIXED_GEOMETRY
-    return None if _like_a_head(headers, float(np.ptp(along)) + step) else SeriesProblem.NOT_A_HEAD
+    return _shape_problem(headers, float(np.ptp(along)) + step, step)
 
 
 def frame_count(headers: Sequence[SliceHeader]) -> int:
@@ -312,6 +320,15 @@ def _differ(headers: Sequence[SliceHeader]) -> bool:
         or np.abs(np.array(header.pixel_spacing) - spacing).max() > _SPACING_TOLERANCE_MM
         for header in headers
     )
+
+
+def _shape_problem(
+    headers: Sequence[SliceHeader], tall_mm: float, step: float
+) -> SeriesProblem | None:
+    if not _like_a_head(headers, tall_mm):
+        return SeriesProblem.NOT_A_HEAD
+    coarsest = max(step, *(headers[0].pixel_spacing or ()))
+    return SeriesProblem.TOO_COARSE if coarsest > COARSEST_MM else None
 
 
 def _like_a_head(headers: Sequence[SliceHeader], tall_mm: float) -> bool:

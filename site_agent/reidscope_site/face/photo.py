@@ -49,7 +49,10 @@ def read_photo(path: Path) -> NDArray[np.uint8] | None:
         return None
     if decoded is None:
         return None
-    return np.ascontiguousarray(decoded.astype(np.uint8, copy=False)[:, :, ::-1])
+    picture: NDArray[np.uint8] = decoded.astype(np.uint8, copy=False)
+    # In place: a second copy of a large photo would double the memory that it takes.
+    cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture)
+    return picture
 
 
 def looked_at(photo: NDArray[np.uint8], box: PhotoBox | None) -> NDArray[np.uint8]:

@@ -89,7 +89,8 @@ class Recogniser:
     Raises
     ------
     MalformedError
-        If a network does not answer a test picture with what its part declares, twice the same.
+        If a network does not answer a test picture with what its part declares, twice the same, or
+        answers another picture alike.
     """
 
     def __init__(
@@ -159,11 +160,15 @@ class Recogniser:
             return reading
         return FaceReading(faces=reading.faces, embedding=None)
 
-    def _describe(self, picture: NDArray[np.uint8], face: Face) -> Embedding:
-        described = []
+    def _describe(self, picture: NDArray[np.uint8], face: Face) -> Embedding | None:
+        """Describe one face; None where a network has no finite answer to this very face."""
+        described: list[NDArray[np.float32]] = []
         for part, network in zip(self._declaration.parts, self._networks, strict=True):
             aligned = cut(picture, face, alignment=part.alignment, size_px=part.input_px)
-            described.append(checked(network.describe(blob(aligned, part)), part))
+            answer = network.describe(blob(aligned, part))
+            if not np.isfinite(answer).all():
+                return None
+            described.append(checked(answer, part))
         if len(described) == 1:
             return Embedding(values=described[0])
         fused = [
@@ -255,6 +260,9 @@ def _try_out(part: RecogniserPart, network: Network) -> None:
     first, again = (checked(network.describe(blob(picture, part)), part) for _ in range(2))
     if first.tobytes() != again.tobytes():
         raise no_network(part, f"answers to one picture of {shape} that differ")
+    other = checked(network.describe(blob(picture[::-1, ::-1] // 2, part)), part)
+    if first.tobytes() == other.tobytes():
+        raise no_network(part, f"one answer to two pictures of {shape}")
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:

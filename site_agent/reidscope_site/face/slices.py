@@ -28,6 +28,7 @@ from reidscope_site.face.geometry import (
     slice_places,
 )
 from reidscope_site.face.pet import averaged, durations, pet_problem, pet_traits
+from reidscope_site.face.samples import padded, padding_of, shows_air
 from reidscope_site.face.unsendable import Unsendable
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class Slices(Unsendable):
         Bits that a sample may use, and whether it has a sign.
     instances : tuple of str
         SOP instance UID of each slice; of a PET's frames, the first's.
+    paddings : tuple of (int, int) or None
+        Samples of each slice that say "nothing was measured here", lowest and highest; none by
+        itself.
     emission : bool
         Whether it is a PET: never below 0; its frames are averaged, and `stored` is not as the
         files hold it then, so that it is not written back.
@@ -82,15 +86,22 @@ class Slices(Unsendable):
     places: NDArray[np.float64]
     bits: tuple[int, bool]
     instances: tuple[str, ...]
+    paddings: tuple[tuple[int, int] | None, ...] = ()
     emission: bool = False
 
     @property
     def intensities(self) -> NDArray[np.float32]:
-        """Brightness above air, (slice, row, column); never below 0 in a CT or a PET."""
+        """Brightness above air, (slice, row, column); never below 0 in a CT or a PET.
+
+        Padding is air: a scanner may mark what lies beside its field of view with any number.
+        """
         slopes, intercepts = (
             part.astype(np.float32)[:, None, None] for part in (self.slopes, self.intercepts)
         )
         values = self.stored.astype(np.float32) * slopes + intercepts
+        empty = padded(self.stored, self.paddings)
+        if empty is not None:
+            values[empty] = self.dark
         if not self.dark and not self.emission:
             return values
         bright: NDArray[np.float32] = np.maximum(values - np.float32(self.dark), 0)
@@ -144,6 +155,8 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
         problem = pet_problem(told) or series_problem(headers)
         if problem is not None or not headers:
             raise unusable(problem or SeriesProblem.ONE_SLICE)
+        if not all(map(shows_air, datasets)):
+            raise unusable(SeriesProblem.NO_AIR)
         order = np.argsort(slice_places(headers), kind="stable")
         ordered = [headers[index] for index in order]
         scaling = np.array([pair for dataset in datasets for pair in rescaling(dataset)])[order]
@@ -165,6 +178,7 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
             places=_places(ordered),
             bits=(int(first.BitsStored), bool(first.PixelRepresentation)),
             instances=tuple(_instances(datasets, order)),
+            paddings=tuple(_paddings(datasets, order)),
         )
     except (
         InvalidDicomError,
@@ -222,9 +236,20 @@ def _instances(datasets: Sequence[Dataset], order: NDArray[np.intp]) -> list[str
     named = [
         str(dataset.get("SOPInstanceUID", ""))
         for dataset in datasets
-        for _ in range(len(dataset.PerFrameFunctionalGroupsSequence) if is_enhanced(dataset) else 1)
+        for _ in range(_slice_count(dataset))
     ]
     return [named[index] for index in order]
+
+
+def _paddings(datasets: Sequence[Dataset], order: NDArray[np.intp]) -> list[tuple[int, int] | None]:
+    marked = [
+        padding for dataset in datasets for padding in [padding_of(dataset)] * _slice_count(dataset)
+    ]
+    return [marked[index] for index in order]
+
+
+def _slice_count(dataset: Dataset) -> int:
+    return len(dataset.PerFrameFunctionalGroupsSequence) if is_enhanced(dataset) else 1
 
 
 def _places(ordered: Sequence[SliceHeader]) -> NDArray[np.float64]:

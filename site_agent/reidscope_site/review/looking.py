@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reidscope_deid.keys import SiteKey, load_key
 from reidscope_protocols.durable import write_durably
 from reidscope_protocols.recogniser import DetectorDeclaration
-from reidscope_site.isolation import close_network, end_with_parent
+from reidscope_site.isolation import bound_pictures, close_network, end_with_parent
 from reidscope_site.snapshot import Person
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def close_doors(_: object = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     close_network()
+    bound_pictures()
 
 
 def load_room(room: Room) -> None:

@@ -20,6 +20,7 @@ from reidscope_site import package
 from reidscope_site.agent import Agent, Progress
 from reidscope_site.child import child_of
 from reidscope_site.cohort import as_asked, seen_by
+from reidscope_site.face.external.program import longest_s
 from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.journal import Event
 from reidscope_site.review.folder import ReviewFolder
@@ -219,12 +220,13 @@ def _look_at(jobs: list[Job], room: Room, progress: Progress | None) -> list[str
     """Look at people one after the other; return the names of those who could not be looked at."""
     failed: list[str] = []
     in_a_row = 0
+    seconds = _PERSON_SECONDS + room.attacked * longest_s(room.arms)
     with child_of(load_room, room, clear=lambda: empty(room.work)) as child:
         for number, job in enumerate(jobs):
             if progress:
                 progress(number, len(jobs))
             try:
-                written = child.ask(look, job, seconds=_PERSON_SECONDS)
+                written = child.ask(look, job, seconds=seconds)
             except InvariantError:
                 written = None  # a defect of ours, met with one person: the others go on
             if written:

@@ -189,7 +189,12 @@ def _arm(look: _Look, arm: Arm, looker: Looker, flags: list[Flag]) -> ArmView:
         after = arm.apply(look.grid, look.registration)
         found = gates.check(look.grid, after, look.registration, intent=arm.intent)
         picture = face_picture(after, look.registration)
-    except (DeidError, InputError, *MALFORMED):
+    except (DeidError, InputError) as error:
+        flags.append(Flag.NO_DEFACED_SCAN)
+        # Safety: as of a scan, the reason is one of a public list.
+        said = f"left no defaced scan ({error.problem.got})"
+        return ArmView(arm=arm.name, picture="", failed=(said,))
+    except MALFORMED:
         flags.append(Flag.NO_DEFACED_SCAN)
         return ArmView(arm=arm.name, picture="", failed=("left no defaced scan",))
     except cv2.error as error:

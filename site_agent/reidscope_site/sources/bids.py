@@ -36,6 +36,8 @@ _IMAGE = re.compile(
 )
 _NOT_CORRECTED = frozenset({"", "n/a", "na", "no", "nac", "none", "false"})
 _LARGEST_SIDECAR = 1 << 20
+_WORKED_OUT = ("space-", "desc-")
+"""Entities of derivatives: laid into an atlas, or worked on otherwise."""
 _PHASES = frozenset({"part-phase", "part-real", "part-imag"})
 
 
@@ -45,6 +47,7 @@ class _Image:
     session: str
     suffix: str
     entities: frozenset[str]
+    own: bool
 
     @property
     def modality(self) -> Modality:
@@ -115,7 +118,7 @@ def _images(participant: Path, root: Path) -> tuple[list[_Image], int]:
         held = [(name, path) for name in _FOLDERS for path in (place / name).glob("*.nii*")]
         for name, path in sorted(held):
             match = _IMAGE.fullmatch(path.name)
-            if match is None or match["suffix"] not in _FOLDERS[name]:
+            if match is None or match["suffix"] not in _FOLDERS[name] or path.name[0] == ".":
                 continue
             real = path.resolve()
             if root not in real.parents or not real.is_file():
@@ -123,7 +126,13 @@ def _images(participant: Path, root: Path) -> tuple[list[_Image], int]:
                 continue
             entities = frozenset(match["entities"].split("_"))
             found.append(
-                _Image(path=path, session=session, suffix=match["suffix"], entities=entities)
+                _Image(
+                    path=path,
+                    session=session,
+                    suffix=match["suffix"],
+                    entities=entities,
+                    own=_is_own(match["entities"], participant.name, session),
+                )
             )
     return found, outside
 
@@ -184,9 +193,19 @@ def _date(text: str) -> str:
 
 
 def _finding(image: _Image, index: HeaderIndex | None) -> Finding:
+    if not image.own:
+        return Finding(problem=SeriesProblem.NAMED_OTHERWISE)
     named = _named_problem(image.entities) or _uncorrected(image)
     if named is not None:
         return Finding(problem=named)
+    try:
+        return _header_finding(image, index)
+    except OSError:
+        # Cannot be opened now: not remembered, it may open the next time.
+        return Finding(problem=SeriesProblem.UNSUPPORTED)
+
+
+def _header_finding(image: _Image, index: HeaderIndex | None) -> Finding:
     if index is None:
         return find_head_in_nifti(image.path, image.suffix)
 
@@ -221,8 +240,16 @@ def _uncorrected(image: _Image) -> SeriesProblem | None:
     return None if corrected else SeriesProblem.NOT_CORRECTED
 
 
+def _is_own(entities: str, participant: str, session: str) -> bool:
+    """Whether a file is named for the folders that it lies in: another's head is nobody's here."""
+    parts = entities.split("_")
+    sessions = [part for part in parts if part.startswith("ses-")]
+    named = "_".join(part for part in (participant, session) if part)
+    return f"{entities}_".startswith(f"{named}_") and sessions in ([], [session])
+
+
 def _named_problem(entities: frozenset[str]) -> SeriesProblem | None:
-    if entities & _PHASES:
+    if entities & _PHASES or any(entity.startswith(_WORKED_OUT) for entity in entities):
         return SeriesProblem.DERIVED
     if any(entity.startswith("echo-") for entity in entities):
         return SeriesProblem.MULTI_ECHO

@@ -61,9 +61,10 @@ def list_folder(
     home_of: dict[tuple[str, str], int] = {}
     grouped: dict[str, dict[str, list[_ImageFile]]] = defaultdict(lambda: defaultdict(list))
     births: dict[str, set[str]] = defaultdict(set)
-    skipped = 0
+    issuers: dict[str, set[str]] = defaultdict(set)
+    skipped, unopened = 0, 0 if index is None else index.unopened
     for number, (place, file) in enumerate(files, start=1):
-        facts = read_facts(Path(file.path)) if index is None else index.facts(file)
+        facts = _unkept(file) if index is None else index.facts(file)
         if facts is None:
             skipped += 1
         else:
@@ -71,18 +72,25 @@ def list_folder(
                 image = _ImageFile(file=file, facts=facts)
                 grouped[facts.patient_id][facts.series_uid].append(image)
             births[facts.patient_id].add(facts.born)
+            issuers[facts.patient_id].add(facts.issuer)
         if progress:
             progress(number, len(files))
     if not grouped:
         raise NoDicomError(
             "data folder",
             got=f"{len(files)} files, none of them a DICOM image with a PatientID",
-            expected="DICOM files",
+            expected="DICOM files with file meta information; links are not followed",
             do="correct `dicom` in site.toml",
         )
     listing = {patient: tuple(_series(held, index)) for patient, held in sorted(grouped.items())}
-    shared = frozenset(patient for patient, born in births.items() if len(born - {""}) > 1)
-    return Listing(series=listing, skipped=skipped, shared=shared)
+    shared = frozenset(
+        patient
+        for told in (births, issuers)
+        for patient, words in told.items()
+        if len(words - {""}) > 1
+    )
+    unopened = 0 if index is None else index.unopened - unopened
+    return Listing(series=listing, skipped=skipped - unopened, shared=shared, unopened=unopened)
 
 
 def found_files(folder: Path) -> Iterator[FoundFile]:
@@ -101,6 +109,13 @@ def found_files(folder: Path) -> Iterator[FoundFile]:
                         )
         except OSError:
             continue
+
+
+def _unkept(file: FoundFile) -> FileFacts | None:
+    try:
+        return read_facts(Path(file.path))
+    except OSError:
+        return None
 
 
 def _series(

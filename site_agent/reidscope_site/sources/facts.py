@@ -17,6 +17,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from reidscope_deid.part10 import start_of_meta
 from reidscope_site.attributes import age_of, sex_of
 from reidscope_site.face.frames import slice_headers
 from reidscope_site.face.geometry import SliceHeader
@@ -26,6 +27,7 @@ from reidscope_site.sources.finder import FINDER_TAGS, Traits, traits_of
 HEADER_TAGS = (
     *FINDER_TAGS,
     "PatientID",
+    "IssuerOfPatientID",
     "PatientBirthDate",
     "PatientSex",
     "PatientAge",
@@ -71,6 +73,9 @@ UNREADABLE = (*MALFORMED, OSError)
 """The same, and a file that cannot be opened."""
 
 
+_HEAD = 132  # bytes: preamble and prefix
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
     """One DICOM image file of a person.
@@ -87,6 +92,8 @@ class FileFacts:
         F, M, O or empty.
     age_years : int or None
         At the scan; 90 stands for 90 or older.
+    issuer : str
+        Who gave the PatientID, where the file says so.
     details : str
         JSON of slices and traits: most runs of an index never look at them.
 
@@ -105,6 +112,7 @@ class FileFacts:
     details: str
     sex: str = ""
     age_years: int | None = None
+    issuer: str = ""
 
     @property
     def slices(self) -> tuple[SliceHeader, ...]:
@@ -115,7 +123,7 @@ class FileFacts:
     def traits(self) -> Traits:
         """What kind of image."""
         image_type, capture, acquisition, echoes, *times = json.loads(self.details)[0]
-        repetition, inversion, b_value, pet = times
+        repetition, inversion, b_value, pet, air = times
         return Traits(
             image_type=tuple(image_type),
             capture=capture,
@@ -125,6 +133,7 @@ class FileFacts:
             inversion_ms=inversion,
             b_value=b_value,
             pet=None if pet is None else _pet(*pet),
+            air=air,
         )
 
     def encode(self) -> str:
@@ -146,7 +155,7 @@ def details_of(slices: Sequence[SliceHeader], traits: Traits) -> str:
 
 _WORDS = (
     *("patient_id", "born", "series_uid", "study_uid", "date", "taken", "details"),
-    *("sex", "age_years"),
+    *("sex", "age_years", "issuer"),
 )
 _SLICE = tuple(SliceHeader.__slots__)
 
@@ -163,17 +172,30 @@ def _slice(values: list[Any]) -> dict[str, Any]:
 def read_facts(path: Path) -> FileFacts | None:
     """Read one file's header; None where it is no DICOM image with a PatientID.
 
+    Files that some programs wrote without a preamble are read too, as the de-identifier does.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened or read: says nothing about what it holds.
+
     Privacy
     -------
     Pixels are not read; pydicom's warnings, which quote values, are kept off the terminal
     (docs/privacy.md, "What stays at the site").
     """
     try:
-        with silenced():
+        with path.open("rb") as stream, silenced():
+            start = start_of_meta(stream.read(_HEAD))
+            if start is None:
+                return None
+            stream.seek(0)
             return facts_of(
-                pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
+                pydicom.dcmread(
+                    stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True
+                )
             )
-    except UNREADABLE:
+    except MALFORMED:
         # Whatever cannot be read as DICOM is no scan of anybody: counted, never shown.
         return None
 
@@ -201,6 +223,7 @@ def facts_of(header: Dataset) -> FileFacts | None:
         details=details_of(slice_headers(header), traits_of(header)),
         sex=sex_of(_text(header, "PatientSex")),
         age_years=age_of(header, series_date or study_date),
+        issuer=patient_identity(_text(header, "IssuerOfPatientID")),
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from reidscope_deid.keys import SiteKey
+from reidscope_deid.part10 import start_of_meta
 from reidscope_protocols.errors import NotReadyError
 from reidscope_site.exclude import NOBODY, OptOuts
 from reidscope_site.face.geometry import MODALITIES, SeriesProblem
@@ -31,6 +32,7 @@ from reidscope_site.sources.multipart import AnswerError
 
 _NAME_DOMAIN = b"reidscope/fetched/v1"
 _ROOM_BYTES = 1 << 30
+_HEAD = 132  # bytes: preamble and prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class LeftThere:
 
     patient_id: str
     series: ScanSeries
+    files: int
+    """How many it has there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ def fetch(
             left.append(found)
         elif found is not None and found.series.problem is None:
             name = _name(series, key)
-            if (folder / name).is_dir() or _bring(archive, series, folder, name):
+            if (folder / name).is_dir() or _bring(archive, series, folder, name, files=found.files):
                 kept.add(name)
             else:
                 undelivered += 1
@@ -122,7 +126,9 @@ def fetch(
     return Fetched(left=tuple(left), undelivered=undelivered)
 
 
-def _bring(archive: Archive, series: ArchivedSeries, folder: Path, name: str) -> bool:
+def _bring(
+    archive: Archive, series: ArchivedSeries, folder: Path, name: str, *, files: int
+) -> bool:
     """Fetch one series whole, or not at all; False where the archive does not deliver it so."""
     if shutil.disk_usage(folder).free < _ROOM_BYTES:
         raise NotReadyError(
@@ -134,6 +140,8 @@ def _bring(archive: Archive, series: ArchivedSeries, folder: Path, name: str) ->
     arriving = Path(tempfile.mkdtemp(dir=folder, prefix=".arriving-"))
     try:
         archive.fetch(series, arriving)
+        if sum(map(_is_dicom, arriving.iterdir())) < files:
+            return False
         arriving.rename(folder / name)
     except (UndeliveredError, AnswerError):
         return False
@@ -142,11 +150,17 @@ def _bring(archive: Archive, series: ArchivedSeries, folder: Path, name: str) ->
     return True
 
 
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return start_of_meta(stream.read(_HEAD)) is not None
+
+
 def _looked_at(archive: Archive, series: ArchivedSeries, index: HeaderIndex) -> LeftThere | None:
     """Say from its headers whether a series shows a face; None where it names no person."""
 
     def look() -> str:
-        facts = list(_facts(archive.headers(series)))
+        headers = archive.headers(series)
+        facts = list(_facts(headers))
         if not facts:
             return json.dumps(None)
         slices = [each for one in facts for each in one.slices]
@@ -155,7 +169,7 @@ def _looked_at(archive: Archive, series: ArchivedSeries, index: HeaderIndex) -> 
         except MALFORMED:
             problem = SeriesProblem.UNSUPPORTED
         first = min(facts, key=lambda one: one.taken)
-        return json.dumps([first.patient_id, first.date, first.taken, problem])
+        return json.dumps([first.patient_id, first.date, first.taken, problem, len(headers)])
 
     # The archive tells no time of change: another number of files is a change.
     stamp = FoundFile(path=series.place, size=series.instances, mtime_ns=0)
@@ -165,9 +179,10 @@ def _looked_at(archive: Archive, series: ArchivedSeries, index: HeaderIndex) -> 
         return None
     if said is None:
         return None
-    patient, date, taken, problem = said
+    patient, date, taken, problem, files = said
     return LeftThere(
         patient_id=patient,
+        files=files,
         series=ScanSeries(
             kind="dicom",
             series_uid=series.series_uid,

@@ -1,8 +1,9 @@
 """The head finder: which series shows a face, why not, and which of one date is taken.
 
 A series is taken for a head if its own headers say so: a CT or an MR; neither localizer, derived
-image, secondary capture, diffusion nor multi-echo; grey slices of one geometry that form one volume
-between 100 and 400 mm along every axis; of no body part but the head, if one is named. Nobody picks
+image, secondary capture, mosaic, diffusion nor multi-echo; grey slices of one geometry that form
+one volume between 100 and 400 mm along every axis, of voxels of 12 mm at most; of a CT, with a
+scale that reaches down to air; of no body part but the head, if one is named. Nobody picks
 by hand. A PET counts in studies that ask for PET alone: a scale of its own for every slice, one
 unit of activity, said to be corrected for attenuation (`face.pet`); its field of view may be wider,
 and its head the upper end of a body.
@@ -33,6 +34,7 @@ from reidscope_site.face.geometry import (
     slice_places,
 )
 from reidscope_site.face.pet import PET, PET_TAGS, PetTraits, pet_problem, pet_traits
+from reidscope_site.face.samples import SAMPLE_TAGS, shows_air
 
 FINDER_TAGS = (
     "ImageType",
@@ -43,6 +45,8 @@ FINDER_TAGS = (
     "RepetitionTime",
     "InversionTime",
     "DiffusionBValue",
+    "ComplexImageComponent",
+    *SAMPLE_TAGS,
     *PET_TAGS,
 )
 """Elements that are looked at beside the geometry."""
@@ -51,9 +55,11 @@ _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT"})
 _PROCESSED = frozenset(
     {"ADC", "FA", "MIP", "MINIP", "MPR", "PHASE", "PHASE MAP", "PROJECTION IMAGE", "P", "R", "I"}
+    | {"REAL", "IMAGINARY"}
     | {"PERFUSION", "REFORMATTED", "SUBTRACTION", "TRACEW", "CBF", "CBV", "MTT", "TTP"}
 )
 _PET_PROCESSED = frozenset({"FUSED", "FUSION", "PARAMETRIC", "PATLAK"})
+_MOSAIC = "MOSAIC"
 _DIFFUSION = frozenset({"DIFFUSION", "DIFFUSION_ANISO"})
 _T1_ECHO_MS = 15.0
 _T1_REPETITION_MS = 1000.0
@@ -79,6 +85,8 @@ class Traits:
         Strongest diffusion weighting, s/mm2; 0 without one.
     pet : PetTraits or None
         Of a PET.
+    air : bool
+        Whether its scale reaches down to air; False of some CTs alone.
     """
 
     image_type: tuple[str, ...] = ()
@@ -89,6 +97,7 @@ class Traits:
     inversion_ms: float | None = None
     b_value: float = 0.0
     pet: PetTraits | None = None
+    air: bool = True
 
     @property
     def t1_like(self) -> bool:
@@ -110,7 +119,7 @@ class Finding:
 
 def traits_of(dataset: Dataset) -> Traits:
     """Read what a header tells; malformed values count as absent."""
-    words = tuple(word.upper() for word in _words(dataset, "ImageType"))
+    words = _words(dataset, "ImageType") + _words(dataset, "ComplexImageComponent")
     echoes = _numbers(dataset, "EchoTime")
     b_values = _numbers(dataset, "DiffusionBValue")
     inversions = _numbers(dataset, "InversionTime")
@@ -118,9 +127,15 @@ def traits_of(dataset: Dataset) -> Traits:
         for frame in frame_groups(dataset):
             echoes |= _numbers(frame.group("MREchoSequence"), "EffectiveEchoTime")
             b_values |= _numbers(frame.group("MRDiffusionSequence"), "DiffusionBValue")
+            kind = frame.group("MRImageFrameTypeSequence")
+            words += tuple(
+                word
+                for word in (*_words(kind, "FrameType")[2:], *_words(kind, "ComplexImageComponent"))
+                if word not in words
+            )
     repetition = min(_numbers(dataset, "RepetitionTime"), default=None)
     return Traits(
-        image_type=words,
+        image_type=tuple(word.upper() for word in words),
         capture=_capture(dataset),
         acquisition="".join(_words(dataset, "MRAcquisitionType"))[:2].upper(),
         echoes_ms=tuple(sorted(echoes)),
@@ -128,6 +143,7 @@ def traits_of(dataset: Dataset) -> Traits:
         inversion_ms=max(inversions, default=None),
         b_value=max(b_values, default=0.0),
         pet=pet_traits(dataset),
+        air=shows_air(dataset),
     )
 
 
@@ -162,10 +178,14 @@ def _kind_problem(  # noqa: PLR0911  # one return a kind, in the order in which 
         return SeriesProblem.LOCALIZER
     if derived or words & _PROCESSED:
         return SeriesProblem.DERIVED
+    if _MOSAIC in words:
+        return SeriesProblem.MOSAIC
     if words & _DIFFUSION or any(each.b_value > 0 for each in traits):
         return SeriesProblem.DIFFUSION
     if len({echo for each in traits for echo in each.echoes_ms}) > 1:
         return SeriesProblem.MULTI_ECHO
+    if not all(each.air for each in traits):
+        return SeriesProblem.NO_AIR
     told = [each.pet for each in traits if each.pet is not None]
     if told and words & _PET_PROCESSED:
         return SeriesProblem.DERIVED

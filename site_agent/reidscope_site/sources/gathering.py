@@ -65,16 +65,23 @@ def gather(
         listings.append(list_folder(*folders, index=index, progress=progress))
     if config.bids:
         listings.append(list_bids(Path(config.bids), index=index, progress=progress))
-    return replace(_together(listings, left), undelivered=undelivered)
+    return replace(_together(listings, left, undelivered), undelivered=undelivered)
 
 
-def _together(listings: Sequence[Listing], left: Sequence[LeftThere]) -> Listing:
+def _together(listings: Sequence[Listing], left: Sequence[LeftThere], undelivered: int) -> Listing:
     series: dict[str, tuple[ScanSeries, ...]] = {}
     for listing in listings:
         for patient, held in listing.series.items():
             series[patient] = (*series.get(patient, ()), *held)
     for one in left:
         series[one.patient_id] = (*series.get(one.patient_id, ()), one.series)
+    if not series and undelivered:
+        raise NoDicomError(
+            "the archive",
+            got=f"{undelivered} series that it lists and does not deliver whole, or without a name",
+            expected="the files of every series, and whose they are",
+            do="ask whoever runs the archive",
+        )
     if not series:
         raise NoDicomError(
             "the archive",
@@ -85,5 +92,6 @@ def _together(listings: Sequence[Listing], left: Sequence[LeftThere]) -> Listing
     return Listing(
         series={patient: series[patient] for patient in sorted(series)},
         skipped=sum(listing.skipped for listing in listings),
+        unopened=sum(listing.unopened for listing in listings),
         shared=frozenset().union(*(listing.shared for listing in listings)),
     )

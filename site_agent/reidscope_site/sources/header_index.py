@@ -58,6 +58,8 @@ class HeaderIndex:
         self._seen: set[bytes] = set()
         self.read = 0
         """Files that were opened: new ones and changed ones."""
+        self.unopened = 0
+        """Files that could not be opened: tried again the next time."""
 
     @classmethod
     def opened(cls, connection: sqlite3.Connection, key: SiteKey) -> Self:
@@ -72,7 +74,11 @@ class HeaderIndex:
         return cls(connection, key)
 
     def facts(self, file: FoundFile) -> FileFacts | None:
-        """Facts of a file, from its header only where it is new or changed."""
+        """Facts of a file, from its header only where it is new or changed.
+
+        A file that cannot be opened (rights, a network that fails) has none, and is not remembered:
+        neither its size nor its time tells when it can.
+        """
         place = self._digest(file.path)
         self._seen.add(place)
         row = self._connection.execute(
@@ -82,7 +88,11 @@ class HeaderIndex:
             known = self._open("header", place, row[2])
             if known is not None:
                 return FileFacts.decode(known) if known != _NOTHING else None
-        facts = read_facts(Path(file.path))
+        try:
+            facts = read_facts(Path(file.path))
+        except OSError:
+            self.unopened += 1
+            return None
         self.read += 1
         text = _NOTHING if facts is None else facts.encode()
         self._new.append((place, file.size, file.mtime_ns, self._sealed("header", place, text)))
@@ -91,7 +101,10 @@ class HeaderIndex:
         return facts
 
     def finding(self, what: str, files: Iterable[FoundFile], compute: Callable[[], str]) -> str:
-        """Return what was found out about exactly these files; else find it out and keep it."""
+        """Return what was found out about exactly these files; else find it out and keep it.
+
+        Nothing is kept where `compute` raises.
+        """
         stamps = sorted((file.path, file.size, file.mtime_ns) for file in files)
         place = self._digest(json.dumps([what, stamps]))
         self._seen.add(place)

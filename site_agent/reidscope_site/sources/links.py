@@ -135,7 +135,7 @@ def _rows(path: Path) -> tuple[list[str], list[_Row]]:
             "link file",
             got=f"a header of {len(header)} columns that is not patient_id,photo",
             expected="the header patient_id,photo or patient_id,photo,group",
-            do="correct the first line",
+            do="correct the first line: these words, in these letters, with commas between them",
         )
     return header, rows
 

@@ -58,10 +58,12 @@ class Listing:
     Attributes
     ----------
     shared : frozenset of str
-        PatientIDs under which files name more than one date of birth: two people, one ID.
-
+        PatientIDs under which files name more than one date of birth, or more than one issuer of
+        the ID: two people, one ID.
     undelivered : int
         Series that the archive lists and does not deliver.
+    unopened : int
+        Files that could not be opened: whether they are scans is unknown.
 
     Privacy
     -------
@@ -73,3 +75,4 @@ class Listing:
     skipped: int
     shared: frozenset[str] = frozenset()
     undelivered: int = 0
+    unopened: int = 0

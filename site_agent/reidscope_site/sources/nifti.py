@@ -13,13 +13,24 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from reidscope_site.face.geometry import EXTENT_MM, MAX_VOXELS, PET_TALL_MM, SeriesProblem
+from reidscope_site.face.geometry import (
+    COARSEST_MM,
+    EXTENT_MM,
+    MAX_VOXELS,
+    PET_TALL_MM,
+    SeriesProblem,
+)
 from reidscope_site.sources.finder import Finding
 
 AXES = 3
 PET_SUFFIX = "pet"
 MOST_FRAMES = 512
 """Of a dynamic PET."""
+_SCANNER = 1
+"""qform_code, sform_code: the scanner's own coordinates."""
+_ALIKE = 0.7
+"""Cosine between the axes of two orientations that may be one, or one and its gantry's tilt."""
+_STRETCH = 1.2
 _REAL = frozenset("iufb")
 _FLAT = 0.5
 """Axes that span less than half a cube's volume are no scanner's."""
@@ -55,6 +66,11 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
         Preference in the order of `finder`: T1w with voxels below 1.6 mm, other thin ones, thick
         ones, PET; then thinner, then larger.
 
+    Raises
+    ------
+    OSError
+        The file cannot be opened or read: says nothing about what it holds.
+
     Privacy
     -------
     A function of one person's file (docs/privacy.md, "Neighbours").
@@ -65,11 +81,13 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
         problem = nifti_problem(image, emission=emission) or (
             SeriesProblem.TRUNCATED if _is_short(path, image) else None
         )
-    except (*MALFORMED_NIFTI, OSError):
+    except (*MALFORMED_NIFTI, OSError) as error:
+        if not is_malformed(error):
+            raise
         return Finding(problem=SeriesProblem.UNSUPPORTED)
     if problem is not None:
         return Finding(problem=problem)
-    steps = np.linalg.norm(image.affine[:AXES, :AXES], axis=0)
+    steps = np.linalg.norm(placed(image)[:AXES, :AXES], axis=0)
     thin = float(steps.max()) < _THIN_MM
     if emission:
         rank = 4 if float(steps[2] * image.shape[2]) <= EXTENT_MM[1] else 5
@@ -81,7 +99,14 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
     )
 
 
-def nifti_problem(image: nibabel.Nifti1Image, *, emission: bool = False) -> SeriesProblem | None:
+def is_malformed(error: Exception) -> bool:
+    """Tell bytes that are wrong from a disk that is: nibabel and gzip raise OSError for both."""
+    return not isinstance(error, OSError) or error.errno is None
+
+
+def nifti_problem(  # noqa: PLR0911  # one return a problem, in the order in which they are told
+    image: nibabel.Nifti1Image, *, emission: bool = False
+) -> SeriesProblem | None:
     """Say why an opened file is no volume of a head; None if its header promises one.
 
     A PET (`emission`) may have frames along its fourth axis, and a wider field of view.
@@ -98,8 +123,49 @@ def nifti_problem(image: nibabel.Nifti1Image, *, emission: bool = False) -> Seri
         return SeriesProblem.UNSUPPORTED
     if not int(header["sform_code"]) and not int(header["qform_code"]):
         return SeriesProblem.NO_ORIENTATION
-    affine = np.asarray(image.affine, dtype=np.float64)
-    return _place_problem(affine, shape[:AXES], emission=emission)
+    if _conflict(image):
+        return SeriesProblem.TWO_ORIENTATIONS
+    return _place_problem(placed(image), shape[:AXES], emission=emission)
+
+
+def placed(image: nibabel.Nifti1Image) -> NDArray[np.float64]:
+    """Voxel indices to RAS mm, (4, 4): of two orientations that of the scanner, else the sform.
+
+    An sform may lay a head into an atlas, and so stretch it; beside the scanner's own qform it is
+    not believed.
+    """
+    codes = _codes(image)
+    if codes[0] == _SCANNER and codes[1] not in (0, _SCANNER):
+        return np.asarray(image.get_qform(), dtype=np.float64)
+    return np.asarray(image.affine, dtype=np.float64)
+
+
+def _codes(image: nibabel.Nifti1Image) -> tuple[int, int]:
+    return int(image.header["qform_code"]), int(image.header["sform_code"])
+
+
+def _conflict(image: nibabel.Nifti1Image) -> bool:
+    """Whether a file's two orientations cannot both be meant: which side is left would be a guess.
+
+    A qform has no way to say that a gantry was tilted, so that much is let pass.
+    """
+    codes = _codes(image)
+    if not all(codes):
+        return False
+    told = np.asarray(image.get_qform(), dtype=np.float64)[:AXES, :AXES]
+    meant = np.asarray(image.get_sform(), dtype=np.float64)[:AXES, :AXES]
+    if not (np.isfinite(told).all() and np.isfinite(meant).all()):
+        return True
+    if np.linalg.det(told) * np.linalg.det(meant) <= 0:
+        return True
+    if (codes[0] == _SCANNER) != (codes[1] == _SCANNER):
+        return False
+    lengths = np.linalg.norm(told, axis=0), np.linalg.norm(meant, axis=0)
+    if min(length.min() for length in lengths) <= 0:
+        return True
+    cosines = (told / lengths[0] * meant / lengths[1]).sum(0)
+    ratios = lengths[0] / lengths[1]
+    return bool(cosines.min() < _ALIKE or max(ratios.max(), 1 / ratios.min()) > _STRETCH)
 
 
 def _place_problem(
@@ -115,7 +181,7 @@ def _place_problem(
     extents = steps * shape
     if extents.min() < shortest or extents.max() > longest:
         return SeriesProblem.NOT_A_HEAD
-    return None
+    return SeriesProblem.TOO_COARSE if steps.max() > COARSEST_MM else None
 
 
 def _is_short(path: Path, image: nibabel.Nifti1Image) -> bool:

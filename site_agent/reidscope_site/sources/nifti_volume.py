@@ -17,7 +17,9 @@ from reidscope_site.face.geometry import SeriesProblem
 from reidscope_site.face.pet import head_of
 from reidscope_site.face.slices import unusable
 from reidscope_site.face.volume import Volume, to_ras
-from reidscope_site.sources.nifti import AXES, MALFORMED_NIFTI, nifti_problem
+from reidscope_site.sources.nifti import AXES, MALFORMED_NIFTI, is_malformed, nifti_problem, placed
+
+_GONE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
 def read_nifti(path: Path, *, emission: bool = False) -> Volume:
@@ -48,14 +50,16 @@ def read_nifti(path: Path, *, emission: bool = False) -> Volume:
             if emission
             else np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:AXES])
         )
-        affine = np.asarray(image.affine, dtype=np.float64)
+        affine = placed(image)
     except GeometryError:
         raise
     except (*MALFORMED_NIFTI, OSError) as error:
-        if not _is_malformed(error):
+        if not (is_malformed(error) or isinstance(error, _GONE)):
             raise
         # Theirs may quote the path.
         raise unusable(SeriesProblem.UNSUPPORTED) from None
+    # Resampling writes no number beside what was measured: air.
+    voxels = np.where(np.isnan(voxels), np.float32(0), voxels)
     if not np.isfinite(voxels).all():
         raise unusable(SeriesProblem.UNSUPPORTED)
     volume = to_ras(voxels, affine)
@@ -73,9 +77,3 @@ def _mean_frame(image: nibabel.Nifti1Image) -> NDArray[np.float32]:
             total += np.asarray(image.dataobj[..., frame], dtype=np.float32)
     mean: NDArray[np.float32] = np.maximum(total / np.float32(frames), 0)
     return mean
-
-
-def _is_malformed(error: Exception) -> bool:
-    """Tell bytes that are wrong from a disk that is: nibabel and gzip raise OSError for both."""
-    missing = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
-    return missing or not isinstance(error, OSError) or error.errno is None

@@ -8,7 +8,6 @@ The exit code says nothing: programs return 0 after failing and 1 over a warning
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from reidscope_site.face.external.handover import (
     write_dicom,
     write_nifti,
 )
+from reidscope_site.face.external.leftovers import private_folder
 from reidscope_site.face.external.process import run_alone
 from reidscope_site.face.external.program import (
     Program,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from reidscope_site.face.volume import Volume
 
 _ROUNDING = 1000
-_FOLDER, _BRAIN = "reidscope-", "brain.nii.gz"
+_BRAIN = "brain.nii.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,7 @@ class ExternalDefacer:
         (docs/privacy.md, "Isolation").
         """
         asked = self.description
-        with tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True) as name:
-            folder = Path(name)
+        with private_folder() as folder:
             scan, outputs = folder / asked.input_name, [folder / one for one in asked.outputs]
             if asked.format == "dicom":
                 write_dicom(volume, scan)
@@ -103,7 +102,7 @@ class ExternalDefacer:
             values = as_values(environment) | {
                 "input": str(scan),
                 "output": str(outputs[0]),
-                "folder": name,
+                "folder": str(folder),
                 "brain_mask": str(mask),
                 "timeout_s": str(asked.timeout_s),
             }

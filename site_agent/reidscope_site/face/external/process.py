@@ -1,10 +1,13 @@
 """A program run in a folder of its own, in a process group of its own, and killed whole.
 
+It does not outlive whoever started it, and what it started does not outlive it (`leftovers`).
+
 Nothing of what it says is kept or shown, and its exit code is not looked at.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -16,10 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reidscope_protocols.errors import DefacerStoppedError
+from reidscope_site.face.external.leftovers import MARK, end_marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_LIBC = ctypes.CDLL(None)
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _VERSION = re.compile(rb"\d+(?:\.\d+)+[0-9A-Za-z.+-]{0,20}")
 _VERSION_TIMEOUT_S = 60
 _LOOK_EVERY_S = 0.02
@@ -30,7 +36,7 @@ _LONGEST_VERSION = 60
 def run_alone(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str], timeout_s: float
 ) -> None:
-    """Run a program to its end; whatever it leaves running is killed.
+    """Run a program to its end; whatever it leaves running is killed, in other sessions too.
 
     Parameters
     ----------
@@ -53,8 +59,12 @@ def run_alone(
     It reads a scan. Output and errors go nowhere: they may hold what the scan's header held
     (docs/privacy.md, "Isolation").
     """
-    known = {"HOME": str(folder), "TMPDIR": str(folder), **environment}
-    if not _run(command, folder, known, subprocess.DEVNULL, timeout_s):
+    known = {"HOME": str(folder), "TMPDIR": str(folder), **environment, MARK: str(folder)}
+    try:
+        ended = _run(command, folder, known, subprocess.DEVNULL, timeout_s)
+    finally:
+        end_marked(folder)
+    if not ended:
         raise DefacerStoppedError(
             "an external defacer",
             got=f"no end within {timeout_s:g} s",
@@ -99,6 +109,10 @@ def _ended(number: int) -> bool:
     return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def _end_with_parent() -> None:
+    _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def _started(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], output: int
 ) -> subprocess.Popen[bytes]:
@@ -111,6 +125,7 @@ def _started(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # one call of the kernel, bound before
         )
     except OSError:
         raise DefacerStoppedError(

@@ -16,7 +16,12 @@ from typing import Final
 
 from reidscope_protocols.errors import UnsupportedError
 from reidscope_protocols.programs import DIGEST_LETTERS, EXTERNAL, ProgramSaid, external
-from reidscope_site.face.external.description import Description, described, filled
+from reidscope_site.face.external.description import (
+    Description,
+    described,
+    descriptions,
+    filled,
+)
 from reidscope_site.face.external.process import version_said
 
 OWN_DESCRIPTIONS: Final = "REIDSCOPE_DEFACERS"
@@ -137,6 +142,13 @@ def programs_of(arms: Iterable[str]) -> dict[str, str]:
             )
         )
     return named
+
+
+def longest_s(arms: Iterable[str]) -> int:
+    """Seconds that the programs of others among a study's arms may take for one scan."""
+    known = descriptions(own=own_descriptions())
+    names = [arm.removeprefix(EXTERNAL) for arm in external(arms)]
+    return sum(known[name].timeout_s for name in names if name in known)
 
 
 def own_descriptions() -> Path | None:

@@ -83,7 +83,7 @@ class TorchScriptNetwork:
             )
             module.eval()
             operators = set(_operators(module.inlined_graph))
-        except (AttributeError, RuntimeError, ValueError) as error:
+        except (AttributeError, RuntimeError, ValueError, torch.jit.Error) as error:
             raise no_network(part, "an archive that PyTorch cannot load") from error
         if any(not kind.startswith(_NAMESPACES) for kind in operators):
             raise no_network(part, "operators of its own")
@@ -109,7 +109,7 @@ class TorchScriptNetwork:
         ):
             try:
                 values = self._module.forward(torch.from_numpy(blob).to(self._device))
-            except RuntimeError:
+            except (RuntimeError, torch.jit.Error):
                 # its text quotes the archive's code, so it is dropped
                 raise no_network(self._part, "a module that fails when it is run") from None
         if not isinstance(values, torch.Tensor) or values.dtype != torch.float32:
