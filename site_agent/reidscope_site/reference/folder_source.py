@@ -27,6 +27,7 @@ from reidscope_site.face.detect import fit
 from reidscope_site.face.volume import read_volume
 from reidscope_site.sources.dicom_folder import MALFORMED
 from reidscope_site.sources.nifti_volume import read_nifti
+from reidscope_site.sources.pet_sidecar import sidecars_of
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class FolderSource:
         try:
             if path.is_dir():
                 return read_volume(sorted(file for file in path.rglob("*") if file.is_file()))
-            return read_nifti(path, emission=self.scans is Modality.PT)
+            emission = self.scans is Modality.PT
+            return read_nifti(path, emission=emission, sidecars=sidecars_of(path))
         except (DeidError, InputError, *MALFORMED):
             return None  # this public person's own scan: nobody else's row depends on it
 

@@ -81,6 +81,11 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
     )
 
 
+def frames_in_nifti(path: Path) -> int:
+    """Count the frames of a file that `find_head_in_nifti` found nothing wrong with."""
+    return math.prod(nibabel.load(path).shape[AXES:])
+
+
 def nifti_problem(image: nibabel.Nifti1Image, *, emission: bool = False) -> SeriesProblem | None:
     """Say why an opened file is no volume of a head; None if its header promises one.
 
