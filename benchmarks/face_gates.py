@@ -1,15 +1,16 @@
 """Scans spoiled on purpose: how many are defaced rightly, caught by a gate, or let through wrong.
 
     python benchmarks/face_gates.py [--arms facemask,quickshear,reface] [--first N]
-                                    [--held-out SEED]
+                                    [--held-out SEED] [--scans PT] [--part 1/2]
 
 Without `--held-out` the scans are those on which the gates' thresholds were set; with it they are
-drawn anew, other people spoiled in other ways (`face_gates_held_out`). The people are synthetic, so
+drawn anew, other people spoiled in other ways (`face_gates_held_out`). With `--scans PT` they are
+simulated emission images (`face_gates_pet`). The people are synthetic, so
 the truth is known: where the face and the brain lie, whatever was done to the scan. A scan that
 passes the gates is wrong if
 
 - a fifth of the true face's skin still lies where it lay (reface: a tenth of the voxels about it
-  were not written anew), or
+  were not written anew; of a PET, of those under the person's own skin, not the average's), or
 - more than 0.5% of the true brain was touched, or
 - there was no head, or no face in view: nobody can vouch for that.
 
@@ -24,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -32,6 +34,7 @@ import typer
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from reidscope_site.face import gates
 from reidscope_site.face.arms import ARMS
 from reidscope_site.face.detect import Detector
 from reidscope_site.face.gates import (
@@ -79,10 +82,15 @@ def person(number: int, *, label: str = "gates") -> Spoiled:
     return Spoiled(name="as scanned", volume=volume, truth=across @ pose(seed) @ mirrored)
 
 
-def volume_of(voxels: NDArray[np.floating]) -> Volume:
+def volume_of(voxels: NDArray[np.floating], *, emission: bool = False) -> Volume:
     """1 mm voxels with the corner at the origin."""
     kept = np.ascontiguousarray(voxels, dtype=np.float32)
-    return Volume(voxels=kept, spacing_mm=(1.0, 1.0, 1.0), affine=np.eye(4))
+    return Volume(voxels=kept, spacing_mm=(1.0, 1.0, 1.0), affine=np.eye(4), emission=emission)
+
+
+def with_voxels(one: Spoiled, voxels: NDArray[np.floating]) -> Spoiled:
+    """Put other voxels in the place of a scan's; an emission image stays one."""
+    return replace(one, volume=volume_of(voxels, emission=one.volume.emission))
 
 
 def moved(
@@ -96,7 +104,7 @@ def moved(
     matrix[:3, 3] = old - linear @ (new + np.array(shift))
     voxels = resampled(torch.from_numpy(one.volume.voxels), matrix, size).numpy()
     truth = None if one.truth is None else one.truth @ matrix
-    return replace(one, volume=volume_of(voxels), truth=truth)
+    return replace(with_voxels(one, voxels), truth=truth)
 
 
 def cropped(one: Spoiled, low: tuple[float, ...], high: tuple[float, ...]) -> Spoiled:
@@ -107,7 +115,7 @@ def cropped(one: Spoiled, low: tuple[float, ...], high: tuple[float, ...]) -> Sp
     shift = np.eye(4)
     shift[:3, 3] = start
     assert one.truth is not None
-    return replace(one, volume=volume_of(one.volume.voxels[box]), truth=one.truth @ shift)
+    return replace(with_voxels(one, one.volume.voxels[box]), truth=one.truth @ shift)
 
 
 def shown(one: Spoiled, make: Callable[[Voxels, Voxels, Voxels], Voxels], noise: float) -> Spoiled:
@@ -120,7 +128,7 @@ def shown(one: Spoiled, make: Callable[[Voxels, Voxels, Voxels], Voxels], noise:
     brain = ndimage.gaussian_filter(brain, 1)
     signal = make(np.clip(one.volume.voxels / 900, 0, 1.3), brain, body)
     added = np.random.default_rng(0).normal(0, noise, size)
-    return replace(one, volume=volume_of(np.clip(signal + added, 0, None)))
+    return with_voxels(one, np.clip(signal + added, 0, None))
 
 
 def t2(bright: Voxels, brain: Voxels, body: Voxels) -> Voxels:
@@ -151,12 +159,12 @@ def rician(one: Spoiled, spread: float) -> Spoiled:
     """Add noise as a magnitude image has it."""
     draw, voxels = np.random.default_rng(1), one.volume.voxels
     noise = draw.normal(0, spread, (2, *voxels.shape))
-    return replace(one, volume=volume_of(np.hypot(voxels + noise[0], noise[1])))
+    return with_voxels(one, np.hypot(voxels + noise[0], noise[1]))
 
 
 def of_voxels(one: Spoiled, make: Callable[[Voxels], NDArray[np.floating]]) -> Spoiled:
     """Change brightness alone."""
-    return replace(one, volume=volume_of(make(one.volume.voxels)))
+    return with_voxels(one, make(one.volume.voxels))
 
 
 def axes(size: int) -> NDArray[np.float64]:
@@ -274,16 +282,31 @@ def verdict(one: Spoiled, after: Volume, found: Gates, intent: Intent) -> str:
     if one.truth is None:
         return "WRONG: no head"
     true = check(one.volume, after, Registration(to_template=one.truth, ncc=1.0), intent=intent)
-    left = (
-        true.rewritten < LEAST_REWRITTEN
-        if intent is Intent.AVERAGED
-        else true.skin_left > MOST_SKIN_LEFT
-    )
+    anew = under_skin(one, after) if one.volume.emission else true.rewritten
+    left = anew < LEAST_REWRITTEN if intent is Intent.AVERAGED else true.skin_left > MOST_SKIN_LEFT
     if true.seen < LEAST_TRUE_FACE_SEEN:
         return "WRONG: no face in view"
     if left:
         return "WRONG: face left"
     return "WRONG: brain" if true.brain_changed > MOST_TRUE_BRAIN_CHANGED else "right"
+
+
+def under_skin(one: Spoiled, after: Volume) -> float:
+    """Share of the voxels 1 to 5 mm under the true face's own skin that were written anew."""
+    assert one.truth is not None
+    before = one.volume.voxels
+    points = gates._rays(Registration(to_template=one.truth, ncc=1.0))  # noqa: SLF001 - the same rays
+    along = gates._along(before, points, gates._SMOOTHING_OF_PET_MM)  # noqa: SLF001 - as above
+    level = gates._level(along)  # noqa: SLF001 - as above
+    if level is None:
+        return 1.0
+    first = np.argmax(along > level, axis=1)[:, None] + 2 * np.arange(1, 6)
+    found = (along > level).any(1)
+    there = np.take_along_axis(points, first.clip(max=points.shape[2] - 1)[None], axis=2)[:, found]
+    differs = ndimage.map_coordinates(
+        np.abs(after.voxels - before), there.reshape(3, -1), order=0, mode="constant"
+    )
+    return float((differs > 0).mean())
 
 
 def is_acquired(volume: Volume, registration: Registration, detector: Detector) -> bool:
@@ -294,29 +317,45 @@ def is_acquired(volume: Volume, registration: Registration, detector: Detector) 
     return picture is not None and bool(detector.faces(picture, min_score=SCAN_MIN_SCORE))
 
 
-def _others(seed: int) -> Iterator[Spoiled]:
-    # that module is made of this one's parts
-    from face_gates_held_out import held_out  # noqa: PLC0415 - said above
+def _chosen(scans: str, seed: int | None) -> Iterator[Callable[[], Spoiled]]:
+    """Give what makes each scan: of PET nothing is made before it is asked for."""
+    # those modules are made of this one's parts
+    import face_gates_held_out  # noqa: PLC0415 - said above
+    import face_gates_pet  # noqa: PLC0415 - said above
 
-    return held_out(seed)
+    if scans == "PT":
+        return face_gates_pet.spoiled() if seed is None else face_gates_pet.held_out(seed)
+    made = spoiled() if seed is None else face_gates_held_out.held_out(seed)
+    return (partial(_itself, one) for one in made)
 
 
-def main(
+def _itself(one: Spoiled) -> Spoiled:
+    return one
+
+
+def main(  # noqa: PLR0917 - typer reads the options off the signature
     arms: Annotated[str, typer.Option(help="by commas")] = "facemask,quickshear,reface",
     first: Annotated[int, typer.Option(help="only so many scans", min=1)] = 1000,
     held_out: Annotated[int | None, typer.Option(help="seed of scans that set nothing")] = None,
+    scans: Annotated[str, typer.Option(help="MR or PT")] = "MR",
+    skip: Annotated[int, typer.Option(help="so many scans", min=0)] = 0,
+    part: Annotated[str, typer.Option(help="2/3: the second of every three scans")] = "1/1",
 ) -> None:
     """Deface every spoiled scan by every arm, and print what became of it."""
     torch.set_num_threads(1)
     names = arms.split(",")
+    mine, of = (int(number) for number in part.split("/"))
     sums: dict[str, Counter[str]] = {name: Counter() for name in names}
     seconds: list[float] = []
     print(LINE.format("scan", "ncc", "size", "stretch", "seen", "relief", ", ".join(names)))
     detector = Detector(installed_model_bytes().detector)
     acquired: Counter[str] = Counter()
-    for count, one in enumerate(spoiled() if held_out is None else _others(held_out)):
+    for count, make in enumerate(_chosen(scans, held_out)):
         if count >= first:
             break
+        if count < skip or count % of != mine - 1:
+            continue
+        one = make()
         start = time.process_time()
         registration = register(one.volume)
         registered = time.process_time() - start

@@ -1,6 +1,6 @@
 """PET that nobody emitted: what an attacker makes of simulated emission images, arm by arm.
 
-    python benchmarks/face_pet.py [--people 24] [--body] [--rows FOLDER]
+    python benchmarks/face_pet.py [--people 24] [--body] [--rows FOLDER] [--arms facemask,blur]
 
 Synthetic people are imaged as by a tomograph (`reidscope_site.synthetic.emission`) and searched for
 among the shipped reference's 10,000 photos, by an attacker who knows how MR renders differ from
@@ -37,7 +37,10 @@ from reidscope_site.reference.synthetic_source import SyntheticSource
 from reidscope_site.synthetic.emission import BODY_TOMOGRAPH, BRAIN_TOMOGRAPH
 from reidscope_site.synthetic.seeds import Population
 
-ARMS = (UNMODIFIED, "facemask", "quickshear", "reface")
+ARMS = (
+    *("facemask", "quickshear", "reface", "skullstrip"),
+    *("blur", "coarsen-3mm", "coarsen-5mm-slices"),
+)
 ATTACKERS = (Attacker.CALIBRATED, Attacker.REPAIRING)
 SHIPPED = Path(__file__).parents[1] / "examples" / "consortium" / "reference"
 
@@ -50,16 +53,18 @@ def main(
     body: Annotated[bool, typer.Option("--body", help="Voxels of a whole-body study.")] = False,
     constants: Annotated[Path, typer.Option()] = SHIPPED,
     rows: Annotated[Path, typer.Option(help="Rows that are done are kept here.")] = Path("rows"),
+    arms: Annotated[str, typer.Option(help="By commas; external-<name> too.")] = ",".join(ARMS),
 ) -> None:
     """Print acquired, rank 1 and gates."""
     rows.mkdir(parents=True, exist_ok=True)
+    chosen = (UNMODIFIED, *arms.split(","))
     tomograph = BODY_TOMOGRAPH if body else BRAIN_TOMOGRAPH
-    pet = studio(SyntheticSource(tomograph=tomograph), ARMS)
-    name = "body" if body else "brain"
+    pet = studio(SyntheticSource(tomograph=tomograph), chosen)
+    name = f"{'body' if body else 'brain'}-{'-'.join(chosen[1:])}"
     started = time.process_time()
     probes = released(pet, Population.PROBE, people, rows / f"{name}-probe")
     seconds = time.process_time() - started
-    mr = studio(SyntheticSource(), ARMS[:1])
+    mr = studio(SyntheticSource(), chosen[:1])
     compared = released(mr, Population.PROBE, people, rows / "mr-probe")
     photos = photographed(mr, people, rows / "photos")
 
@@ -73,16 +78,24 @@ def main(
     print(f"{people} people, {tomograph}, {seconds / people:.1f} s of processor time each (0 if "
           "their rows were kept)")  # fmt: skip
     everybody = Fold(rows=probes, photos=photos, means=mr_means)
-    show("MR, attacker knows MR", ARMS[:1], [replace(everybody, rows=compared)], by_name)
-    show("PET, attacker knows MR", ARMS, [everybody], by_name)
+    show("MR, attacker knows MR", chosen[:1], [replace(everybody, rows=compared)], by_name)
+    # The shipped means of MR are of some arms; of the others this attacker knows unmodified MR's.
+    show("PET, attacker knows MR", chosen, [replace(everybody, means=filled(mr_means, chosen))],
+         by_name)  # fmt: skip
     halves = [slice(0, None, 2), slice(1, None, 2)]
     folds = [
-        Fold(rows=probes[mine], photos=photos[mine], means=mr_means | means_of(probes[others]))
+        Fold(
+            rows=probes[mine],
+            photos=photos[mine],
+            means=mr_means | means_of(probes[others], chosen),
+        )
         for mine, others in (halves, halves[::-1])
     ]
-    show("PET, attacker knows PET", ARMS, folds, by_name)
-    for place, arm in enumerate(ARMS[1:], start=1):
-        print(f"gates let pass, {arm}: {probes[:, place - len(ARMS)].mean():.1%}")
+    show("PET, attacker knows PET", chosen, folds, by_name)
+    for place, arm in enumerate(chosen[1:], start=1):
+        print(f"gates let pass, {arm}: {probes[:, place - len(chosen)].mean():.1%}")
+    for reading, found in by_reading(probes, chosen).items():
+        print(f"detector finds a face, {reading}: {1 - faceless(found).mean():.1%}")
 
 
 def studio(source: SyntheticSource, arms: tuple[str, ...]) -> Studio:
@@ -122,12 +135,22 @@ def by_reading(rows: Rows, arms: tuple[str, ...]) -> dict[str, Rows]:
     }
 
 
-def means_of(rows: Rows) -> dict[str, Rows]:
-    """Means of the readings, of whoever has a face in them."""
+def means_of(rows: Rows, arms: tuple[str, ...]) -> dict[str, Rows]:
+    """Means of the readings, of whoever has a face in them; nothing where nobody has."""
     return {
-        reading: found[~faceless(found)].mean(0, dtype=np.float64).astype(np.float32)
-        for reading, found in by_reading(rows, ARMS).items()
+        reading: found[kept].mean(0, dtype=np.float64).astype(np.float32)
+        if (kept := ~faceless(found)).any()
+        else np.zeros(found.shape[1], np.float32)
+        for reading, found in by_reading(rows, arms).items()
     }
+
+
+def filled(means: dict[str, Rows], arms: tuple[str, ...]) -> dict[str, Rows]:
+    """Complete the means by what the attacker has who never saw an arm."""
+    known = means[reading_name(UNMODIFIED, Attacker.CALIBRATED)]
+    return {
+        reading_name(one.arm, one.attacker): known for one in readouts_of(arms, ATTACKERS)
+    } | means
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ from rich.table import Table as Grid
 from reidscope_deid.audit import AuditReport, audit_output
 from reidscope_deid.bids.cli import app as bids_app
 from reidscope_deid.explanation import explain, summary
-from reidscope_deid.faces import find_defacer
+from reidscope_deid.faces import (
+    DETECTOR_ASKED,
+    FACES,
+    FOUND_AFTER,
+    FOUND_BEFORE,
+    SERIES_DEFACED,
+    find_defacer,
+)
 from reidscope_deid.keys import generate_key, load_key
 from reidscope_deid.options import PIXEL_DATA, VISUAL_FEATURES
 from reidscope_deid.profile import Profile, load_profile
@@ -445,6 +452,8 @@ def _show_record(record: Record) -> None:
         grid.add_row(f"left out: {reason.value}", str(count))
     _out.print(grid)
     _out.print(f"{record.people} people; codes {', '.join(record.codes)}. {_pixels(record)}")
+    if FACES in record.actions:
+        _out.print(_faces(record))
 
 
 def _pixels(record: Record) -> str:
@@ -453,6 +462,19 @@ def _pixels(record: Record) -> str:
         return "Pixels were not looked at: no code 113101, no code 113102."
     looked = "; ".join(f"{code} in {count} files" for code, count in done.items())
     return f"Of pixels: {looked}. {len(record.review)} to review."
+
+
+def _faces(record: Record) -> str:
+    counted = record.actions[FACES]
+    series = f"{counted.get(SERIES_DEFACED, 0)} series defaced, their gates passed."
+    asked = counted.get(DETECTOR_ASKED, 0)
+    if not asked:
+        return series
+    before, after = counted.get(FOUND_BEFORE, 0), counted.get(FOUND_AFTER, 0)
+    return (
+        f"{series} A face detector fires on {before} of {asked} before and on {after} after: it "
+        "fires on most cut heads, and decides nothing."
+    )
 
 
 def _show_audit(report: AuditReport) -> None:

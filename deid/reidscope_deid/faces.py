@@ -10,6 +10,7 @@ defacer does not vouch for is left out whole.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 GROUP = "reidscope.defacers"
 """Entry point group; each entry point is a function that returns defacers by name."""
 
+FACES = "faces"
+"""What is counted of series: by these words, beside what is counted of elements."""
+SERIES_DEFACED = "series defaced"
+DETECTOR_ASKED = "series a face detector looked at"
+FOUND_BEFORE = "series with a face found before defacing"
+FOUND_AFTER = "series with a face found after defacing"
+
 _EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 _MODALITY, _BODY_PART = 0x00080060, 0x00180015
 _SERIES, _INSTANCE = 0x0020000E, 0x00080018
@@ -41,11 +49,28 @@ _FEATURES = 0x00280302
 _EXTREMES = (0x00280106, 0x00280107, 0x00280108, 0x00280109)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DefacedSeries:
+    """What a defacer made of one series.
+
+    Attributes
+    ----------
+    samples : mapping
+        New samples of each slice, (rows, columns), by SOP instance UID.
+    detected : tuple of 2 bools, or None
+        Whether a face detector fires on a picture of the scan before and after. For the record
+        alone: detectors fire on most cut heads. None where none was asked.
+    """
+
+    samples: Mapping[str, NDArray[np.integer]]
+    detected: tuple[bool, bool] | None = None
+
+
 class SeriesDefacer(Protocol):
     """Removes the face from one series."""
 
-    def __call__(self, series: Sequence[Path]) -> Mapping[str, NDArray[np.integer]]:
-        """Give new samples of each slice, (rows, columns), by SOP instance UID.
+    def __call__(self, series: Sequence[Path]) -> DefacedSeries:
+        """Give new samples of each slice.
 
         Parameters
         ----------
@@ -77,6 +102,14 @@ class _Rules(BaseModel):
 def _rules() -> _Rules:
     text = files("reidscope_deid").joinpath("data/faces.toml").read_text("utf-8")
     return _Rules.model_validate(tomllib.loads(text))
+
+
+class FaceStage(PixelStage, Protocol):
+    """A stage of one series, and what it counted of it."""
+
+    @property
+    def tally(self) -> Counter[tuple[int | str, str]]:
+        """Counts for the record, once a series."""
 
 
 def find_defacer(name: str) -> SeriesDefacer:
@@ -137,15 +170,27 @@ def group_by_series(paths: Sequence[str]) -> list[list[tuple[int, str]]]:
 class _Defaced:
     """The stage of one series: new samples by instance, or why there are none."""
 
-    samples: Mapping[str, NDArray[np.integer]]
+    series: DefacedSeries | None
     refused: QuarantinedError | None
+
+    @property
+    def tally(self) -> Counter[tuple[int | str, str]]:
+        """What the record counts of a series that was defaced."""
+        if self.series is None:
+            return Counter()
+        said = {SERIES_DEFACED: True}
+        if self.series.detected is not None:
+            said[DETECTOR_ASKED] = True
+            said[FOUND_BEFORE], said[FOUND_AFTER] = self.series.detected
+        return Counter({(FACES, what): 1 for what, holds in said.items() if holds})
 
     def __call__(self, opened: Opened) -> PixelChange | None:
         if not may_show_face(opened):
             return None
         if self.refused is not None:
             raise self.refused
-        new = self.samples.get(opened.value(_INSTANCE).decode("ascii", "replace"))
+        samples = self.series.samples if self.series is not None else {}
+        new = samples.get(opened.value(_INSTANCE).decode("ascii", "replace"))
         if new is None:
             raise QuarantinedError(Reason.FACE)
         order = new.dtype.newbyteorder("<" if opened.encoding.little else ">")
@@ -162,7 +207,7 @@ class _Defaced:
         )
 
 
-def stage_of_series(defacer: SeriesDefacer, series: Sequence[Path]) -> PixelStage:
+def stage_of_series(defacer: SeriesDefacer, series: Sequence[Path]) -> FaceStage:
     """Deface one series and hold its samples ready.
 
     Parameters
@@ -180,8 +225,8 @@ def stage_of_series(defacer: SeriesDefacer, series: Sequence[Path]) -> PixelStag
             # Left out with its own reason when its turn comes; a volume with a hole is refused.
             continue
     if not any(may_show_face(one) for one in opened):
-        return _Defaced({}, None)
+        return _Defaced(None, None)
     try:
         return _Defaced(defacer(series), None)
     except QuarantinedError as refused:
-        return _Defaced({}, refused)
+        return _Defaced(None, refused)

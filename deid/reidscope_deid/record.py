@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pydicom
 from pydicom.datadict import dictionary_description, dictionary_has_tag
 
+from reidscope_deid.faces import FACES
 from reidscope_deid.options import CODE_MEANINGS
 from reidscope_deid.table import load_table
 
@@ -32,6 +33,7 @@ _GROUPS = {
     "unknown": ("Attributes on no list", "neither in Table E.1-1 nor on the keep-list"),
     "content": ("Content items", "PS3.15 Table E.3.4-1"),
     "pixels": ("Pixel Data", "declared, CID 7050"),
+    FACES: ("Faces", "a defacer's own count, series by series"),
 }
 _SAFE_PRIVATE = "PS3.15 Table E.3.10-1"
 
@@ -43,13 +45,13 @@ class Done:
     Attributes
     ----------
     tag : str
-        Eight hexadecimal digits, or ``private``, ``unknown``, ``content``, ``pixels``.
+        Eight hexadecimal digits, or ``private``, ``unknown``, ``content``, ``pixels``, ``faces``.
     name : str
         As in PS3.6.
     action : str
-        One of `Action`; of ``pixels``, a code of CID 7050.
+        One of `Action`; of ``pixels``, a code of CID 7050; of ``faces``, what was counted.
     count : int
-        Elements.
+        Elements; of ``faces``, series.
     source : str
         The rule's, such as ``PS3.15 basic X/Z``.
     """

@@ -55,10 +55,15 @@ class _Work:
 
     def of(self, job: Job) -> list[Outcome]:
         deidentifier = self.deidentifier
-        if self.defacer is not None:
-            faces = stage_of_series(self.defacer, [Path(path) for _, path in job])
-            deidentifier = replace(deidentifier, stages=(faces, *deidentifier.stages))
-        return [self._one(deidentifier, index, Path(source)) for index, source in job]
+        if self.defacer is None:
+            return [self._one(deidentifier, index, Path(source)) for index, source in job]
+        faces = stage_of_series(self.defacer, [Path(path) for _, path in job])
+        deidentifier = replace(deidentifier, stages=(faces, *deidentifier.stages))
+        outcomes = [self._one(deidentifier, index, Path(source)) for index, source in job]
+        written = next((one for one in outcomes if one.reason is None), None)
+        if written is not None:
+            written.tally.update(faces.tally)  # of the series, and so once
+        return outcomes
 
     def _one(self, deidentifier: Deidentifier, index: int, source: Path) -> Outcome:
         deidentifier.tally.clear()

@@ -201,6 +201,7 @@ def _show(found: Rehearsed, *, as_json: bool) -> None:
             "gallery": rate.gallery_size,
             "rank_1": round(rate.rank_1, 4),
             "rank_5": round(rate.rank_5, 4),
+            "face_found": round(rate.face_found, 4),
             "failed_gates": None if rate.failed_gates is None else round(rate.failed_gates, 4),
             "lost_1_percent": None
             if rate.lost_1_percent is None

@@ -87,6 +87,9 @@ def test_a_defaced_series_has_no_face_and_the_same_brain(
     originals = write(tmp_path / "in", head, plane=plane)
     record = run(tmp_path, "facemask")
     assert (record.written, record.failures, dict(record.left_out)) == (len(originals), 0, {})
+    counted = record.actions["faces"]
+    assert counted["series defaced"] == counted["series a face detector looked at"] == 1
+    assert counted["series with a face found before defacing"] == 1
     new = outputs(tmp_path / "out")
     for one in new:
         codes = [code.CodeValue for code in one.DeidentificationMethodCodeSequence]

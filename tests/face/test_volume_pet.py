@@ -17,7 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from reidscope_protocols.errors import GeometryError
 from reidscope_site.face.geometry import SliceHeader, frame_count
-from reidscope_site.face.pet import averaged, head_of
+from reidscope_site.face.pet import head_of
+from reidscope_site.face.pet_frames import averaged
 from reidscope_site.face.slices import read_slices
 from reidscope_site.face.volume import Volume, read_volume
 from reidscope_site.sources.facts import FileFacts, read_facts
@@ -118,13 +119,50 @@ def test_frames_of_a_place_are_averaged_by_how_long_they_lasted(tmp_path: Path) 
     )
 
 
-def test_frames_that_do_not_say_how_long_they_lasted_count_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("duration", [None, "", 0, -1000])
+def test_frames_that_do_not_say_how_long_they_lasted_are_refused(
+    tmp_path: Path, duration: object
+) -> None:
     def silent(dataset: Dataset, number: int) -> None:
         if number == 1:
-            del dataset.ActualFrameDuration
+            dataset.ActualFrameDuration = duration
 
     paths = pet(tmp_path / "a", frames=3, change=silent)
+    assert found(paths) == "pet-frames-without-durations"
+    with pytest.raises(GeometryError, match="pet-frames-without-durations"):
+        read_volume(paths)
+
+
+def test_one_frame_of_a_place_needs_no_duration(tmp_path: Path) -> None:
+    paths = pet(tmp_path / "a", change=on_one(ActualFrameDuration=None))
+    assert found(paths) is None
+    assert np.allclose(read_volume(paths).voxels, as_read(activity()), rtol=1e-6, atol=0.01)
+
+
+@pytest.mark.parametrize("units", ["CNTS", "PROPCNTS"])
+def test_what_was_counted_in_frames_adds_up_however_long_they_lasted(
+    tmp_path: Path, units: str
+) -> None:
+    paths = pet(tmp_path / "a", frames=3, change=setting(Units=units))
+    assert found(paths) is None
+    # (1 + 2 + 3) / 3 times the first frame's
     assert np.allclose(read_volume(paths).voxels, as_read(activity()) * 2, rtol=1e-5, atol=0.05)
+    silent = pet(tmp_path / "b", frames=3, change=setting(Units=units, ActualFrameDuration=None))
+    assert found(silent) is None
+    assert np.allclose(read_volume(silent).voxels, as_read(activity()) * 2, rtol=1e-5, atol=0.05)
+
+
+def test_one_frame_of_seconds_hardly_counts_beside_one_of_minutes(tmp_path: Path) -> None:
+    def early(dataset: Dataset, number: int) -> None:
+        dataset.ActualFrameDuration = 5_000 if number < SHAPE[0] else 1_995_000
+
+    paths = pet(tmp_path / "a", frames=2, change=early)
+    assert np.allclose(
+        read_volume(paths).voxels,
+        as_read(activity()) * (0.0025 + 2 * 0.9975),
+        rtol=1e-5,
+        atol=0.05,
+    )
 
 
 def test_what_is_below_nothing_is_nothing(tmp_path: Path) -> None:
@@ -212,12 +250,19 @@ def test_a_pet_is_never_written_back_as_if_defaced(tmp_path: Path) -> None:
         read_slices(pet(tmp_path / "a"))
 
 
-def enhanced(path: Path, *, corrected: str = "YES", slope: float | None = 0.5) -> Path:
+def enhanced(
+    path: Path,
+    *,
+    corrected: str = "YES",
+    slope: float | None = 0.5,
+    lasted: tuple[float | None, ...] = (None,),
+) -> Path:
+    """Write a multi-frame file; frame f of a place holds f + 1 times the activity."""
     dataset = bare(generate_uid())
     del dataset.ImageOrientationPatient, dataset.PixelSpacing, dataset.CorrectedImage, dataset.Units
     dataset.SOPClassUID = ENHANCED_PET_STORAGE
     dataset.AttenuationCorrected = corrected
-    dataset.NumberOfFrames = SHAPE[0]
+    dataset.NumberOfFrames = SHAPE[0] * len(lasted)
 
     def item(**elements: Any) -> Dataset:
         made = Dataset()
@@ -234,10 +279,18 @@ def enhanced(path: Path, *, corrected: str = "YES", slope: float | None = 0.5) -
         )
     ]
     dataset.PerFrameFunctionalGroupsSequence = [
-        item(PlanePositionSequence=[item(ImagePositionPatient=[0, 0, SPACING[0] * place])])
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=[0, 0, SPACING[0] * place])],
+            FrameContentSequence=[
+                item(**({} if each is None else {"FrameAcquisitionDuration": each}))
+            ],
+        )
+        for each in lasted
         for place in range(SHAPE[0])
     ]
-    dataset.PixelData = activity().astype("<i2").tobytes()
+    dataset.PixelData = b"".join(
+        (activity() * (frame + 1)).astype("<i2").tobytes() for frame in range(len(lasted))
+    )
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
     return path
 
@@ -252,6 +305,19 @@ def test_an_enhanced_pet_is_read_as_enhanced_mr_is_and_refused_for_the_same_reas
     assert np.allclose(volume.voxels, as_read(activity()) * 0.5, rtol=1e-6, atol=0.01)
     assert found([enhanced(tmp_path / "b.dcm", corrected="NO")]) == "pet-not-attenuation-corrected"
     assert found([enhanced(tmp_path / "c.dcm", slope=None)]) == "pet-slice-without-scale"
+
+
+def test_frames_of_an_enhanced_pet_count_for_as_long_as_each_lasted(tmp_path: Path) -> None:
+    path = enhanced(tmp_path / "a.dcm", lasted=(1000.0, 3000.0))
+    assert found([path]) is None
+    assert np.allclose(
+        read_volume([path]).voxels, as_read(activity()) * 0.5 * 7 / 4, rtol=1e-5, atol=0.05
+    )
+    for number, lasted in enumerate([(1000.0, None), (1000.0, 0.0), (float("nan"), 1.0)]):
+        bad = enhanced(tmp_path / f"bad{number}.dcm", lasted=lasted)
+        assert found([bad]) == "pet-frames-without-durations"
+        with pytest.raises(GeometryError, match="pet-frames-without-durations"):
+            read_volume([bad])
 
 
 def body() -> Volume:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from reidscope_deid.keys import SiteKey
 from reidscope_protocols.cohort import DEFAULT_SCANS, Modality
 from reidscope_protocols.envelope import Opened
-from reidscope_protocols.errors import InputError
+from reidscope_protocols.errors import GeometryError, InputError
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
 from reidscope_protocols.privacy import PrivacyLoss
 from reidscope_protocols.recogniser import SFACE
@@ -258,8 +258,17 @@ def test_scans_that_cannot_be_searched_fairly_are_refused(said: dict[str, Any]) 
         experiment(**said)
 
 
+LASTED = {"FrameDuration": [10, 20, 30.0, 40]}
+
+
 def bids(
-    root: Path, *, frames: int = 1, correction: object = "CT", rec: str = "", negative: bool = False
+    root: Path,
+    *,
+    frames: int = 1,
+    correction: object = "CT",
+    rec: str = "",
+    negative: bool = False,
+    sidecars: dict[str, dict[str, object]] | None = None,
 ) -> Path:
     folder = root / "sub-01" / "pet"
     folder.mkdir(parents=True)
@@ -271,19 +280,96 @@ def bids(
     image = nibabel.Nifti1Image(voxels, np.diag([10.0, 10.0, 10.0, 1.0]))
     nibabel.save(image, folder / f"{name}.nii.gz")
     if correction is not None:
-        (folder / f"{name}.json").write_text(json.dumps({"AttenuationCorrection": correction}))
+        said = {"AttenuationCorrection": correction} | (LASTED if frames > 1 else {})
+        (folder / f"{name}.json").write_text(json.dumps(said))
+    for where, words in (sidecars or {}).items():
+        (root / where).write_text(json.dumps(words))
     return root
 
 
-def test_frames_of_a_bids_pet_are_averaged_and_negatives_are_nothing(tmp_path: Path) -> None:
-    for name, how, times, less in (("a", {"frames": 4}, 2.5, 0), ("b", {"negative": True}, 1, 100)):
-        (series,) = list_bids(bids(tmp_path / name, **how)).series["sub-01"]  # type: ignore[arg-type]  # two kinds of options
-        assert (series.problem, series.attributes.modality) == (None, "PT")
-        scan = Scan(kind="nifti", files=series.files, taken="", attributes=series.attributes)
-        volume = read_scan(scan, key=KEY, work=tmp_path)
-        base = np.arange(8000, dtype=np.float32).reshape(20, 20, 20)
-        assert np.allclose(volume.voxels, np.maximum(base * times - less, 0))
-        assert volume.emission
+def voxels_of(root: Path) -> np.ndarray:
+    """Read what a run reads."""
+    (series,) = list_bids(root).series["sub-01"]
+    assert (series.problem, series.attributes.modality) == (None, "PT")
+    scan = Scan(kind="nifti", files=series.files, taken="", attributes=series.attributes)
+    volume = read_scan(scan, key=KEY, work=root)
+    assert volume.emission
+    return volume.voxels
+
+
+BASE = np.arange(8000, dtype=np.float32).reshape(20, 20, 20)
+
+
+def test_frames_of_a_bids_pet_count_for_as_long_as_they_lasted_and_negatives_are_nothing(
+    tmp_path: Path,
+) -> None:
+    weighted = (1 * 10 + 2 * 20 + 3 * 30 + 4 * 40) / 100
+    assert np.allclose(voxels_of(bids(tmp_path / "a", frames=4)), BASE * weighted)
+    assert np.allclose(voxels_of(bids(tmp_path / "b", negative=True)), np.maximum(BASE - 100, 0))
+
+
+SAID = {"AttenuationCorrection": "CT"}
+BESIDE = "sub-01/pet/sub-01_trc-FDG_pet.json"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},
+        {"FrameTimesStart": [0, 10, 30, 60]},
+        {"FrameDuration": [10, 20, 30]},
+        {"FrameDuration": [10, 20, 30, 40, 50]},
+        {"FrameDuration": [10, 20, 0, 40]},
+        {"FrameDuration": [10, 20, -30, 40]},
+        {"FrameDuration": [10, 20, True, 40]},
+        {"FrameDuration": ["10", "20", "30", "40"]},
+        {"FrameDuration": [10, 20, None, 40]},
+        {"FrameDuration": [10, 20, float("inf"), 40]},
+        {"FrameDuration": [10, 20, 10**400, 40]},
+        {"FrameDuration": []},
+        {"FrameDuration": 600},
+    ],
+)
+def test_a_bids_pet_that_does_not_say_how_long_each_frame_lasted_is_refused_and_never_read(
+    tmp_path: Path, words: dict[str, object]
+) -> None:
+    root = bids(tmp_path, frames=4, sidecars={BESIDE: SAID | words})
+    (series,) = list_bids(root).series["sub-01"]
+    assert series.problem == "pet-frames-without-durations"
+    scan = Scan(kind="nifti", files=series.files, taken="", attributes=series.attributes)
+    with pytest.raises(GeometryError, match="pet-frames-without-durations"):
+        read_scan(scan, key=KEY, work=tmp_path)
+
+
+def test_one_frame_needs_no_duration_and_counts_add_up(tmp_path: Path) -> None:
+    still = bids(tmp_path / "a", sidecars={BESIDE: SAID | {"FrameDuration": [0]}})
+    assert np.allclose(voxels_of(still), BASE)
+    counted = bids(tmp_path / "b", frames=4, sidecars={BESIDE: SAID | {"Units": "CNTS"}})
+    assert np.allclose(voxels_of(counted), BASE * 2.5)
+
+
+def test_sidecars_above_an_image_hold_for_it_and_the_nearest_word_counts(tmp_path: Path) -> None:
+    lasted = {"FrameDuration": [1, 1, 1, 97]}
+    root = bids(
+        tmp_path,
+        frames=4,
+        correction=None,
+        sidecars={
+            "pet.json": {"AttenuationCorrection": "none", "FrameDuration": [5, 5, 5, 5]},
+            "trc-FDG_pet.json": SAID,
+            "trc-TAU_pet.json": {"AttenuationCorrection": "none"},
+            "sub-01/sub-01_pet.json": lasted,
+            "participants.json": {"AttenuationCorrection": "none"},
+        },
+    )
+    assert np.allclose(voxels_of(root), BASE * (1 + 2 + 3 + 4 * 97) / 100, rtol=1e-5)
+    (series,) = list_bids(root).series["sub-01"]
+    # an approval binds what says how an image is read
+    assert [path.name for path in series.files[1:]] == [
+        "pet.json",
+        "trc-FDG_pet.json",
+        "sub-01_pet.json",
+    ]
 
 
 @pytest.mark.parametrize(

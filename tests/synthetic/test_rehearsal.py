@@ -76,6 +76,7 @@ SOMEBODY = RehearsedPerson(
     passed={"facemask": True},
     brain_lost={"facemask": 0.02},
     seconds=2.0,
+    face_found={"unmodified": True, "facemask": True, "facemask/repairing": False},
 )
 LOST = replace(
     SOMEBODY,
@@ -84,6 +85,7 @@ LOST = replace(
     rank_5={},
     passed={"facemask": False},
     brain_lost={"facemask": 0.0},
+    face_found={},
 )
 
 
@@ -99,6 +101,7 @@ def test_shares_are_of_all_public_people() -> None:
     ]
     assert [rate.failed_gates for rate in found.rates] == [None, None, 0.5, 0.5]
     assert [rate.lost_1_percent for rate in found.rates] == [None, None, 0.5, 0.5]
+    assert [rate.face_found for rate in found.rates] == [0.5, 0.5, 0.5, 0.0]
 
 
 def test_too_few_public_people_are_refused_before_anything_is_loaded() -> None:
@@ -174,3 +177,6 @@ def test_a_study_is_rehearsed_on_public_people(tmp_path: Path) -> None:
         "facemask",
         "facemask",
     ]
+    # the detector's answer, arm by arm and attacker by attacker: before defacing, in both
+    assert [row["face_found"] for row in found["rates"]][:2] == [1.0, 1.0]
+    assert all(row["face_found"] in (0.0, 0.5, 1.0) for row in found["rates"])

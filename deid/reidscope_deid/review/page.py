@@ -11,6 +11,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
+from reidscope_deid.faces import FACES
 from reidscope_deid.review.record_file import DoneRow, RecordFile, StandingRow, expected_of
 
 if TYPE_CHECKING:
@@ -222,10 +223,12 @@ def _facts(record: RecordFile) -> str:
     pixels = (
         f"{one.action} in {one.count:,} files" for one in record.elements if one.tag == "pixels"
     )
+    faces = (f"{one.count:,} {one.action}" for one in record.elements if one.tag == FACES)
     options = (one.replace("_", " ") for one in record.options)
     facts = (
         ("Declared (CID 7050)", "; ".join(codes)),
         ("Of pixels", "; ".join(pixels) or "nothing"),
+        ("Of faces", "; ".join(faces) or "no series defaced"),
         ("Options", "; ".join(options) or "none"),
         ("Key", record.key or "not named"),
         ("Made by", ", ".join(f"{name} {one}" for name, one in record.made_by.items())),

@@ -83,9 +83,13 @@ def average_drawn(
 
 def air_of(voxels: NDArray[np.float32]) -> float:
     """Brightness of nothing: the median of the grid's corners."""
+    return float(np.percentile(corners_of(voxels), _AIR_PERCENTILE))
+
+
+def corners_of(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Voxels of the grid's eight corners, (n,): of a head they are air."""
     ends = (slice(None, _CORNER), slice(-_CORNER, None))
-    corners = [voxels[i, j, k].ravel() for i in ends for j in ends for k in ends]
-    return float(np.percentile(np.concatenate(corners), _AIR_PERCENTILE))
+    return np.concatenate([voxels[i, j, k].ravel() for i in ends for j in ends for k in ends])
 
 
 def box_of(region: NDArray[np.bool_], *, margin: int) -> tuple[slice, slice, slice] | None:

@@ -11,20 +11,27 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from reidscope_deid.faces import DefacedSeries
 from reidscope_deid.reasons import QuarantinedError, Reason
-from reidscope_protocols.errors import DefacerFailedError, DefacerStoppedError, GeometryError
+from reidscope_protocols.errors import (
+    ConstantMismatchError,
+    DefacerFailedError,
+    DefacerStoppedError,
+    GeometryError,
+    InputError,
+)
 from reidscope_protocols.programs import EXTERNAL
 from reidscope_site.face.arms import ARMS, UNMODIFIED, Arm, resolve
+from reidscope_site.face.detect import Detector
 from reidscope_site.face.external.description import descriptions
 from reidscope_site.face.external.program import installed, own_descriptions
+from reidscope_site.face.recognise import SCAN_MIN_SCORE
+from reidscope_site.face.weights import installed_model_bytes
 from reidscope_site.face.writeback import deface_slices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from reidscope_deid.faces import SeriesDefacer
 
@@ -43,17 +50,32 @@ def defacers() -> Mapping[str, SeriesDefacer]:
     return {name: partial(_deface, name) for name in (*ours, *others)}
 
 
-def _deface(name: str, series: Sequence[Path]) -> Mapping[str, NDArray[np.integer]]:
+def _deface(name: str, series: Sequence[Path]) -> DefacedSeries:
     # The same samples however many cores the machine has.
     torch.set_num_threads(1)
     arm = _arm(name)
     try:
-        defaced = deface_slices(series, arm)
+        defaced = deface_slices(series, arm, detector=_detector())
     except (GeometryError, DefacerFailedError, DefacerStoppedError):
         raise QuarantinedError(Reason.FACE) from None
     if not replace(defaced.gates, intent=arm.intent).passed:
         raise QuarantinedError(Reason.FACE)
-    return dict(zip(defaced.instances, defaced.samples, strict=True))
+    scores = defaced.gates.detected
+    return DefacedSeries(
+        samples=dict(zip(defaced.instances, defaced.samples, strict=True)),
+        detected=None
+        if scores is None
+        else (scores[0] >= SCAN_MIN_SCORE, scores[1] >= SCAN_MIN_SCORE),
+    )
+
+
+@cache
+def _detector() -> Detector | None:
+    """Give the detector for the record; None where its weights are not installed."""
+    try:
+        return Detector(installed_model_bytes().detector)
+    except (InputError, ConstantMismatchError):
+        return None
 
 
 @cache

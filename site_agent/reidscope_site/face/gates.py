@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from reidscope_site.face.emission_level import without_peaks
 from reidscope_site.face.intent import Intent
 from reidscope_site.face.regions import brain, in_scan
 from reidscope_site.face.skin import face_picture
@@ -37,6 +38,9 @@ MOVED_MM = 8.0
 
 MOST_SKIN_LEFT = 0.2
 """Share of the skin between mouth and the bridge of the nose that may lie where it lay."""
+
+MOST_SKIN_LEFT_IN_PET = 0.1
+"""Less of a PET: its skin is a blurred edge, and the average head lies less exactly on it."""
 
 REPLACED_MM = 3.0
 """Skin so far from where it lay is another face's; so near the average's, the average's."""
@@ -70,6 +74,8 @@ _BELOW_MM, _ABOVE_MM = 43, 7
 _BEFORE_MM, _BEHIND_MM = 25.0, 45.0
 _STEP_MM = 0.5
 _SMOOTHING_MM = 0.8
+_SMOOTHING_OF_PET_MM = 2.0
+"""Less than a tomograph's own blur, and enough for the grain of few counts in the air."""
 _SHARE_OF_TISSUE, _TISSUE_PERCENTILE = 0.4, 75
 _SHELL_MM = 4.0
 _FEWEST_RAYS = 50
@@ -101,6 +107,8 @@ class Gates:
         Share of the rays on which skin lay about where the average head has it.
     relief : float
         Correlation of the relief of that skin with the average face's, -1 to 1; 0 if unknown.
+    emission : bool
+        Whether the scan is a PET.
     detected : tuple of 2 floats, or None
         The detector's best score before and after, 0 without a face. No gate: detectors fire on
         nearly every cut head. None where no detector was given.
@@ -121,6 +129,7 @@ class Gates:
     stretch: float = 1.0
     seen: float = 0.0
     relief: float = 0.0
+    emission: bool = False
     detected: tuple[float, float] | None = None
 
     @property
@@ -140,7 +149,7 @@ class Gates:
             return self.averaged >= LEAST_AVERAGED and self.rewritten >= LEAST_REWRITTEN
         if self.intent is Intent.REPLACED:
             return self.replaced >= LEAST_REPLACED and self.rewritten >= LEAST_REWRITTEN
-        return self.skin_left <= MOST_SKIN_LEFT
+        return self.skin_left <= (MOST_SKIN_LEFT_IN_PET if self.emission else MOST_SKIN_LEFT)
 
     @property
     def brain_whole(self) -> bool:
@@ -202,6 +211,7 @@ def check(
         stretch=registration.stretch,
         seen=skin.seen,
         relief=skin.relief,
+        emission=before.emission,
         detected=None
         if detector is None
         else (_score(before, registration, detector), _score(after, registration, detector)),
@@ -221,7 +231,8 @@ class _Skin:
 
 def _skin(before: Volume, after: Volume, registration: Registration) -> _Skin:
     rays = _rays(registration)
-    along, there = _along(before.voxels, rays), _along(after.voxels, rays)
+    spread = _SMOOTHING_OF_PET_MM if before.emission else _SMOOTHING_MM
+    along, there = _along(before.voxels, rays, spread), _along(after.voxels, rays, spread)
     level = _level(along)
     if level is None:
         return _Skin()
@@ -299,13 +310,16 @@ def _as_on_a_head(ncc: float, size: float, stretch: float) -> bool:
 
 
 def _noticeable(volume: Volume) -> float:
-    """Say what is more than rounding: a thousandth of the scan's range."""
-    return float(np.percentile(volume.voxels[::3, ::3, ::3], 99.5)) / 1000
+    """Say what is more than rounding: a thousandth of the scan's range, a PET's brain apart."""
+    voxels = without_peaks(volume.voxels) if volume.emission else volume.voxels
+    return float(np.percentile(voxels[::3, ::3, ::3], 99.5)) / 1000
 
 
-def _along(voxels: NDArray[np.float32], rays: NDArray[np.float64]) -> NDArray[np.float32]:
+def _along(
+    voxels: NDArray[np.float32], rays: NDArray[np.float64], spread_mm: float
+) -> NDArray[np.float32]:
     """Smoothed voxels along each ray, (rays, steps); 0 outside the grid."""
-    margin = int(np.ceil(_SMOOTHING_MM * 3)) + 1
+    margin = int(np.ceil(spread_mm * 3)) + 1
     flat = rays.reshape(3, -1)
     low = [
         int(np.clip(part.min() - margin, 0, n)) for part, n in zip(flat, voxels.shape, strict=True)
@@ -316,7 +330,7 @@ def _along(voxels: NDArray[np.float32], rays: NDArray[np.float64]) -> NDArray[np
     box = voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     if not box.size:
         return np.zeros(rays.shape[1:], np.float32)
-    smooth = ndimage.gaussian_filter(box, _SMOOTHING_MM, truncate=3.0)
+    smooth = ndimage.gaussian_filter(box, spread_mm, truncate=3.0)
     local = rays - np.array(low)[:, None, None]
     found: NDArray[np.float32] = ndimage.map_coordinates(smooth, local, order=1, mode="constant")
     return found

@@ -81,6 +81,7 @@ class SeriesProblem(StrEnum):
     NOT_CORRECTED = "pet-not-attenuation-corrected"
     UNITS = "pet-units-missing-mixed-or-of-no-activity"
     NO_SCALE = "pet-slice-without-scale"
+    FRAMES = "pet-frames-without-durations"
     LOCALIZER = "localizer"
     DERIVED = "derived"
     SECONDARY_CAPTURE = "secondary-capture"

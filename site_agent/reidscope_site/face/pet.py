@@ -1,9 +1,10 @@
-"""What a PET's headers must say before its voxels are believed, and its frames made one image.
+"""What a PET's headers must say before its voxels are believed, and where its head is.
 
 A PET is taken where every slice has a scale of its own above 0, all are in one unit of activity,
 and the series is said to be corrected for attenuation: without that correction, skin and lungs
 shine as no tracer makes them. Several frames of one place (dynamic, gated) are averaged, each for
-as long as it lasted. Bodies are taken too: the head is what lies within 260 mm of their top.
+as long as it lasted (`pet_frames`), and are refused where they do not say so. Bodies are taken too:
+the head is what lies within 260 mm of their top.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy import ndimage
 
 from reidscope_site.face.frames import frame_groups, is_enhanced
 from reidscope_site.face.geometry import SeriesProblem
+from reidscope_site.face.pet_frames import are_durations, durations_said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +42,9 @@ PET_TAGS = (
 ACTIVITY_UNITS = frozenset({"BQML", "CNTS", "CPS", "GML", "PROPCNTS", "PROPCPS"})
 """Of PS3.3 C.8.9.1.1.3: activity, counts, or uptake. The others are of what was worked out of
 them: no picture of a head."""
+
+COUNTS = frozenset({"CNTS", "PROPCNTS"})
+"""Units of what was counted in a frame, not of how much a second: longer frames hold more of it."""
 
 HEAD_MM = 260.0
 """From the vertex to below the chin."""
@@ -70,12 +75,15 @@ class PetTraits:
         SeriesType: STATIC, DYNAMIC, GATED or WHOLE BODY; IMAGE or REPROJECTION.
     scaled : bool
         Whether every slice says a finite slope above 0, and no endless intercept.
+    timed : bool
+        Whether every slice says for how long it was counted.
     """
 
     units: str = ""
     attenuation: bool = False
     kind: tuple[str, ...] = ()
     scaled: bool = False
+    timed: bool = False
 
 
 def pet_traits(dataset: Dataset) -> PetTraits | None:
@@ -87,13 +95,19 @@ def pet_traits(dataset: Dataset) -> PetTraits | None:
         attenuation=_is_corrected(dataset),
         kind=_words(dataset, "SeriesType"),
         scaled=all(map(_is_scale, _scales(dataset))),
+        timed=are_durations(durations_said(dataset)),
     )
 
 
-def pet_problem(  # one return a problem
-    told: Sequence[PetTraits],
-) -> SeriesProblem | None:
+def pet_problem(told: Sequence[PetTraits], frames: int = 1) -> SeriesProblem | None:
     """Say why the files of one PET series are no image of activity; None if they are, or of none.
+
+    Parameters
+    ----------
+    told : sequence of PetTraits
+        Of its files; empty of another modality.
+    frames : int
+        Of every place (`geometry.frame_count`).
 
     Privacy
     -------
@@ -108,52 +122,11 @@ def pet_problem(  # one return a problem
     units = {one.units for one in told}
     if len(units) != 1 or not units <= ACTIVITY_UNITS | {_UNSAID}:
         return SeriesProblem.UNITS
-    return None if all(one.scaled for one in told) else SeriesProblem.NO_SCALE
-
-
-def durations(datasets: Sequence[Dataset]) -> NDArray[np.float64]:
-    """How long each slice was counted, in any unit; 1 each unless all say so."""
-    said = np.array(
-        [
-            duration
-            for dataset in datasets
-            for duration in [_number(dataset, "ActualFrameDuration")]
-            * (len(dataset.PerFrameFunctionalGroupsSequence) if is_enhanced(dataset) else 1)
-        ]
-    )
-    usable = bool(np.isfinite(said).all() and (said > 0).all())
-    return said if usable else np.ones(len(said))
-
-
-def averaged(
-    values: NDArray[np.float32], weights: NDArray[np.float64], frames: int
-) -> NDArray[np.float32]:
-    """Average the frames of each place, weighted.
-
-    Parameters
-    ----------
-    values : ndarray of float32
-        (place * frames, row, column), place by place.
-    weights : ndarray of float64
-        (place * frames,), above 0.
-    frames : int
-        Of each place.
-
-    Returns
-    -------
-    ndarray of float32
-        (place, row, column).
-    """
-    if frames == 1:
-        return values
-    places = len(values) // frames
-    out = np.empty((places, *values.shape[1:]), np.float32)
-    shares = weights.reshape(places, frames)
-    shares /= shares.sum(1, keepdims=True)
-    for place, share in enumerate(shares):
-        held = values[place * frames : (place + 1) * frames]
-        out[place] = np.tensordot(share, held.astype(np.float64), 1)
-    return out
+    if not all(one.scaled for one in told):
+        return SeriesProblem.NO_SCALE
+    # Counts add up, however long each frame was counted.
+    timed = units <= COUNTS or all(one.timed for one in told)
+    return None if frames == 1 or timed else SeriesProblem.FRAMES
 
 
 def head_of(volume: Volume) -> Volume:

@@ -25,6 +25,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from reidscope_site.face.emission_level import without_peaks
 from reidscope_site.face.template import NECK_MM, template
 from reidscope_site.face.unsendable import Unsendable
 
@@ -164,9 +165,9 @@ def register(volume: Volume, *, face: bool = True) -> Registration:
     Registration
         Always one; whether to believe it is for the gates to say.
     """
-    scan = _Scan(
-        voxels=torch.from_numpy(volume.voxels), middle=_centre_of_mass(volume.voxels), face=face
-    )
+    # A PET's brain outshines its outline, which is what tells how the head lies.
+    voxels = without_peaks(volume.voxels) if volume.emission else volume.voxels
+    scan = _Scan(voxels=torch.from_numpy(voxels), middle=_centre_of_mass(voxels), face=face)
     ends = _descended(scan, torch.zeros(1, 9), spacing=_COARSE_MM, mixed=False)
     ends = _descended(scan, ends.parameters, spacing=_FINE_MM, mixed=False)
     first = _registration(ends, scan.middle)

@@ -27,7 +27,8 @@ from reidscope_site.face.geometry import (
     slice_offsets,
     slice_places,
 )
-from reidscope_site.face.pet import averaged, durations, pet_problem, pet_traits
+from reidscope_site.face.pet import COUNTS, pet_problem, pet_traits
+from reidscope_site.face.pet_frames import averaged, weights_of
 from reidscope_site.face.samples import padded, padding_of, shows_air
 from reidscope_site.face.unsendable import Unsendable
 
@@ -153,6 +154,7 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
         headers = [header for dataset in datasets for header in slice_headers(dataset)]
         told = [one for one in map(pet_traits, datasets) if one is not None]
         problem = pet_problem(told) or series_problem(headers)
+        problem = problem or pet_problem(told, frame_count(headers))
         if problem is not None or not headers:
             raise unusable(problem or SeriesProblem.ONE_SLICE)
         if not all(map(shows_air, datasets)):
@@ -164,8 +166,9 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
         first = datasets[0]
         stored = np.stack([planes[index] for index in order])
         if told:
+            weights = weights_of(datasets, counts=told[0].units in COUNTS)
             return _emitted(
-                _Frames(stored=stored, scaling=scaling, weights=durations(datasets)[order]),
+                _Frames(stored=stored, scaling=scaling, weights=weights[order]),
                 ordered[:: frame_count(headers)],
                 tuple(_instances(datasets, order))[:: frame_count(headers)],
             )
@@ -194,7 +197,7 @@ def read_any_slices(files: Sequence[Path]) -> Slices:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Frames:
-    """Sorted slices of a PET: samples, (slope, intercept) of each, and how long it was counted."""
+    """Sorted slices of a PET: samples, (slope, intercept) of each, its weight among its place's."""
 
     stored: NDArray[np.integer]
     scaling: NDArray[np.float64]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reidscope_site.face.arms import Arm
+    from reidscope_site.face.detect import Detector
 
 _TOUCHED = 0.25
 """A sample whose surroundings were changed by more than this share is changed too."""
@@ -65,7 +66,9 @@ class DefacedSlices(Unsendable):
     gates: Gates
 
 
-def deface_slices(files: Sequence[Path], arm: Arm) -> DefacedSlices:
+def deface_slices(
+    files: Sequence[Path], arm: Arm, *, detector: Detector | None = None
+) -> DefacedSlices:
     """Deface one series.
 
     Parameters
@@ -74,6 +77,8 @@ def deface_slices(files: Sequence[Path], arm: Arm) -> DefacedSlices:
         Its slices, in any order; only read.
     arm : Arm
         The defacer.
+    detector : Detector, optional
+        Asked before and after, for the record (`Gates.detected`).
 
     Raises
     ------
@@ -91,7 +96,7 @@ def deface_slices(files: Sequence[Path], arm: Arm) -> DefacedSlices:
         samples=written,
         instances=slices.instances,
         ncc=registration.ncc,
-        gates=check(before, seen, registration),
+        gates=check(before, seen, registration, detector=detector),
     )
 
 

@@ -25,6 +25,7 @@ from reidscope_site.face.volume import read_volume
 from reidscope_site.reference.people import Shown
 from reidscope_site.sources.dicom_folder import MALFORMED
 from reidscope_site.sources.nifti_volume import read_nifti
+from reidscope_site.sources.pet_sidecar import sidecars_of
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ class FolderSource:
     def _read(self, path: Path) -> Volume:
         if path.is_dir():
             return read_volume(sorted(file for file in path.rglob("*") if file.is_file()))
-        return read_nifti(path, emission=self.scans is Modality.PT)
+        emission = self.scans is Modality.PT
+        return read_nifti(path, emission=emission, sidecars=sidecars_of(path))
 
     def _file(self, population: Population, number: int, what: Shown) -> Path | None:
         person = self.people[population][number]

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,9 @@ class RehearsedPerson:
         Defacer to the share of the brain that it took.
     seconds : float
         Of processor time, reading apart.
+    face_found : dict
+        Column to whether the study's detector found a face in what the attacker rendered, whether
+        the gates let the scan pass or not; empty where the scan was no head.
     """
 
     acquired: bool
@@ -59,6 +62,7 @@ class RehearsedPerson:
     passed: dict[str, bool]
     brain_lost: dict[str, float]
     seconds: float
+    face_found: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,9 @@ class RehearsedRate:
 
     Attributes
     ----------
+    face_found : float
+        Share of people in whose treated scan the detector found a face. No measure of risk:
+        detectors fire on most cut heads.
     failed_gates : float or None
         Share of people whose defaced scan failed, of those whose scan was a head; None for
         `unmodified`, and where no scan was one.
@@ -79,6 +86,7 @@ class RehearsedRate:
     gallery_size: int
     rank_1: float
     rank_5: float
+    face_found: float
     failed_gates: float | None
     lost_1_percent: float | None
 
@@ -148,6 +156,7 @@ def summed_up(experiment: FaceExperiment, found: Sequence[RehearsedPerson]) -> R
                 gallery_size=size,
                 rank_1=_share([p.rank_1.get(readout.column, {}).get(size, 0.0) for p in found]),
                 rank_5=_share([p.rank_5.get(readout.column, {}).get(size, 0.0) for p in found]),
+                face_found=_share([p.face_found.get(readout.column, False) for p in found]),
                 failed_gates=None
                 if readout.arm == UNMODIFIED or not any(p.passed for p in found)
                 else _share([not p.passed[readout.arm] for p in found if p.passed]),
@@ -221,6 +230,7 @@ def rehearsed(read: ReadFaces, constants: FaceConstants, *, seconds: float) -> R
         passed=dict(read.passed or {}),
         brain_lost=dict(read.brain_lost or {}),
         seconds=seconds,
+        face_found={column: face is not None for column, face in read.released.items()},
     )
 
 

@@ -5,8 +5,8 @@
 
 A participant is known by the label, `sub-01`. When a file was acquired is what `*_scans.tsv` says;
 where it does not say so for every one of a participant's files, sessions count in the order of
-their labels. Sex and age are what `participants.tsv` says. Of sidecars one word is read: whether a
-PET was corrected for attenuation.
+their labels. Sex and age are what `participants.tsv` says. Of sidecars only those of a PET are read
+(`pet_sidecar`), and are files of its scan: an approval binds them too.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from reidscope_site.sources.facts import patient_identity
 from reidscope_site.sources.finder import Finding
 from reidscope_site.sources.header_index import FoundFile, HeaderIndex
 from reidscope_site.sources.listing import Listing, Progress, ScanSeries
-from reidscope_site.sources.nifti import PET_SUFFIX, find_head_in_nifti
+from reidscope_site.sources.nifti import PET_SUFFIX, find_head_in_nifti, frames_in_nifti
 from reidscope_site.sources.participants import participants, rows_of
+from reidscope_site.sources.pet_sidecar import read_sidecars, sidecar_problem, sidecars_of
 
 SUFFIXES = ("T1w", "T2w", "FLAIR")
 _FOLDERS = {"anat": SUFFIXES, "pet": (PET_SUFFIX,)}
 _IMAGE = re.compile(
     rf"(?P<entities>.+)_(?P<suffix>{'|'.join((*SUFFIXES, PET_SUFFIX))})\.nii(\.gz)?"
 )
-_NOT_CORRECTED = frozenset({"", "n/a", "na", "no", "nac", "none", "false"})
-_LARGEST_SIDECAR = 1 << 20
 _WORKED_OUT = ("space-", "desc-")
 """Entities of derivatives: laid into an atlas, or worked on otherwise."""
 _PHASES = frozenset({"part-phase", "part-real", "part-imag"})
@@ -52,6 +51,13 @@ class _Image:
     @property
     def modality(self) -> Modality:
         return Modality.PT if self.suffix == PET_SUFFIX else Modality.MR
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The image, and what says how to read it."""
+        if self.suffix != PET_SUFFIX:
+            return (self.path,)
+        return (self.path, *sidecars_of(self.path))
 
 
 def list_bids(
@@ -147,13 +153,14 @@ def _series(
             series_uid=str(image.path.relative_to(participant)),
             session=dates[image.session],
             taken=dates[image.session],
-            files=(image.path,),
+            files=files,
             problem=finding.problem,
             preference=finding.preference,
             attributes=replace(told, modality=image.modality, year=year_of(dates[image.session])),
         )
         for image in images
-        for finding in (_finding(image, index),)
+        for files in (image.files,)
+        for finding in (_finding(image, files, index),)
     ]
     yield from sorted(listed, key=lambda one: (one.taken, one.series_uid))
 
@@ -192,52 +199,45 @@ def _date(text: str) -> str:
         return ""
 
 
-def _finding(image: _Image, index: HeaderIndex | None) -> Finding:
+def _finding(image: _Image, files: tuple[Path, ...], index: HeaderIndex | None) -> Finding:
     if not image.own:
         return Finding(problem=SeriesProblem.NAMED_OTHERWISE)
-    named = _named_problem(image.entities) or _uncorrected(image)
+    named = _named_problem(image.entities)
     if named is not None:
         return Finding(problem=named)
     try:
-        return _header_finding(image, index)
+        return _header_finding(image, files, index)
     except OSError:
         # Cannot be opened now: not remembered, it may open the next time.
         return Finding(problem=SeriesProblem.UNSUPPORTED)
 
 
-def _header_finding(image: _Image, index: HeaderIndex | None) -> Finding:
+def _header_finding(image: _Image, files: tuple[Path, ...], index: HeaderIndex | None) -> Finding:
     if index is None:
-        return find_head_in_nifti(image.path, image.suffix)
+        return _looked_at(image, files)
 
     def encoded() -> str:
-        found = find_head_in_nifti(image.path, image.suffix)
+        found = _looked_at(image, files)
         index.read += 1
         return json.dumps([found.problem, found.preference])
 
-    state = image.path.stat()
-    stamp = FoundFile(path=str(image.path), size=state.st_size, mtime_ns=state.st_mtime_ns)
-    problem, preference = json.loads(index.finding("nifti", (stamp,), encoded))
+    problem, preference = json.loads(index.finding("nifti", map(_stamp, files), encoded))
     return Finding(
         problem=None if problem is None else SeriesProblem(problem), preference=tuple(preference)
     )
 
 
-def _uncorrected(image: _Image) -> SeriesProblem | None:
-    """Say of a PET whether its name or its sidecar denies, or no sidecar says, a correction."""
-    if image.suffix != PET_SUFFIX:
-        return None
-    if any(entity.startswith("rec-nac") for entity in image.entities):
-        return SeriesProblem.NOT_CORRECTED
-    sidecar = image.path.with_name(image.path.name.partition(".nii")[0] + ".json")
-    try:
-        if sidecar.stat().st_size > _LARGEST_SIDECAR:
-            return SeriesProblem.NOT_CORRECTED
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return SeriesProblem.NOT_CORRECTED
-    word = said.get("AttenuationCorrection") if isinstance(said, dict) else None
-    corrected = isinstance(word, str) and word.strip().lower() not in _NOT_CORRECTED
-    return None if corrected else SeriesProblem.NOT_CORRECTED
+def _looked_at(image: _Image, files: tuple[Path, ...]) -> Finding:
+    found = find_head_in_nifti(image.path, image.suffix)
+    if image.suffix != PET_SUFFIX or found.problem is not None:
+        return found
+    said = sidecar_problem(image.path, read_sidecars(files[1:]), frames_in_nifti(image.path))
+    return found if said is None else Finding(problem=said)
+
+
+def _stamp(path: Path) -> FoundFile:
+    state = path.stat()
+    return FoundFile(path=str(path), size=state.st_size, mtime_ns=state.st_mtime_ns)
 
 
 def _is_own(entities: str, participant: str, session: str) -> bool:

@@ -160,8 +160,10 @@ _WORDS = (
 _SLICE = tuple(SliceHeader.__slots__)
 
 
-def _pet(units: str, attenuation: bool, kind: list[str], scaled: bool) -> PetTraits:  # noqa: FBT001 - as `astuple` has them
-    return PetTraits(units=units, attenuation=attenuation, kind=tuple(kind), scaled=scaled)
+def _pet(units: str, attenuation: bool, kind: list[str], scaled: bool, timed: bool) -> PetTraits:  # noqa: FBT001 - as `astuple` has them
+    return PetTraits(
+        units=units, attenuation=attenuation, kind=tuple(kind), scaled=scaled, timed=timed
+    )
 
 
 def _slice(values: list[Any]) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def find_head(slices: Sequence[SliceHeader], traits: Sequence[Traits]) -> Findin
     -------
     A function of one person's headers and of public constants (docs/privacy.md, "Neighbours").
     """
-    problem = _kind_problem(traits) or series_problem(slices)
+    problem = _kind_problem(traits) or series_problem(slices) or _frames_problem(slices, traits)
     if problem is not None:
         return Finding(problem=problem)
     return Finding(problem=None, preference=_preference(slices, traits))
@@ -190,6 +190,14 @@ def _kind_problem(  # noqa: PLR0911  # one return a kind, in the order in which 
     if told and words & _PET_PROCESSED:
         return SeriesProblem.DERIVED
     return pet_problem(told)
+
+
+def _frames_problem(
+    slices: Sequence[SliceHeader], traits: Sequence[Traits]
+) -> SeriesProblem | None:
+    """Say of a usable PET why its frames cannot be made one image."""
+    told = [each.pet for each in traits if each.pet is not None]
+    return pet_problem(told, frame_count(slices)) if told else None
 
 
 def _preference(slices: Sequence[SliceHeader], traits: Sequence[Traits]) -> tuple[float, ...]:

@@ -99,6 +99,11 @@ def find_head_in_nifti(path: Path, suffix: str) -> Finding:
     )
 
 
+def frames_in_nifti(path: Path) -> int:
+    """Count the frames of a file that `find_head_in_nifti` found nothing wrong with."""
+    return math.prod(nibabel.load(path).shape[AXES:])
+
+
 def is_malformed(error: Exception) -> bool:
     """Tell bytes that are wrong from a disk that is: nibabel and gzip raise OSError for both."""
     return not isinstance(error, OSError) or error.errno is None

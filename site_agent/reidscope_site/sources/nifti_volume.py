@@ -5,6 +5,7 @@ Apart from `nifti`, which the index needs: an agent that waits loads no image li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from reidscope_site.face.pet import head_of
 from reidscope_site.face.slices import unusable
 from reidscope_site.face.volume import Volume, to_ras
 from reidscope_site.sources.nifti import AXES, MALFORMED_NIFTI, is_malformed, nifti_problem, placed
+from reidscope_site.sources.pet_sidecar import PetSidecar, frame_shares, read_sidecars
 
 _GONE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
-def read_nifti(path: Path, *, emission: bool = False) -> Volume:
+def read_nifti(path: Path, *, emission: bool = False, sidecars: Sequence[Path] = ()) -> Volume:
     """Read a head; header texts, extensions and the file's name are left behind.
 
     Parameters
@@ -30,12 +32,16 @@ def read_nifti(path: Path, *, emission: bool = False) -> Volume:
     path : Path
         Of one file.
     emission : bool
-        Whether it is a PET: its frames are averaged, alike; what is below 0 is 0.
+        Whether it is a PET: its frames are averaged over the time that they lasted; what is below 0
+        is 0.
+    sidecars : sequence of Path
+        Of a PET (`pet_sidecar.sidecars_of`): where the frames' durations stand.
 
     Raises
     ------
     GeometryError
-        It is no volume of a head, lacks an orientation, or ends too early.
+        It is no volume of a head, lacks an orientation, or ends too early; or it is a PET of
+        several frames and no sidecar says how long each lasted.
     OSError
         The disk fails: nobody's fault.
     """
@@ -46,7 +52,7 @@ def read_nifti(path: Path, *, emission: bool = False) -> Volume:
         if problem is not None:
             raise unusable(problem)
         voxels = (
-            _mean_frame(image)
+            _mean_frame(image, read_sidecars(sidecars))
             if emission
             else np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:AXES])
         )
@@ -66,14 +72,15 @@ def read_nifti(path: Path, *, emission: bool = False) -> Volume:
     return head_of(replace(volume, emission=True)) if emission else volume
 
 
-def _mean_frame(image: nibabel.Nifti1Image) -> NDArray[np.float32]:
+def _mean_frame(image: nibabel.Nifti1Image, said: PetSidecar) -> NDArray[np.float32]:
     """Average the frames of a PET, one in memory at a time; not below 0."""
     if len(image.shape) == AXES:
-        total, frames = np.asarray(image.dataobj, dtype=np.float32), 1
-    else:
-        frames = image.shape[AXES]
-        total = np.zeros(image.shape[:AXES], np.float32)
-        for frame in range(frames):
-            total += np.asarray(image.dataobj[..., frame], dtype=np.float32)
-    mean: NDArray[np.float32] = np.maximum(total / np.float32(frames), 0)
+        return np.maximum(np.asarray(image.dataobj, dtype=np.float32), 0)
+    shares = frame_shares(said, image.shape[AXES])
+    if shares is None:
+        raise unusable(SeriesProblem.FRAMES)
+    total = np.zeros(image.shape[:AXES], np.float32)
+    for frame, share in enumerate(shares):
+        total += np.float32(share) * np.asarray(image.dataobj[..., frame], dtype=np.float32)
+    mean: NDArray[np.float32] = np.maximum(total, 0)
     return mean

@@ -1,7 +1,7 @@
 """A person's scan becomes a volume: everything but voxels and their place in space goes first.
 
 DICOM -> de-identified in the work folder -> sorted slices -> volume
-NIfTI -> voxels and affine alone                           -> volume
+NIfTI (and a PET's sidecars) -> voxels and affine alone    -> volume
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def read_scan(scan: Scan, *, key: SiteKey, work: Path) -> Volume:
     "One person, one cell").
     """
     if scan.kind == "nifti":
-        (path,) = scan.files
-        return read_nifti(path, emission=scan.attributes.modality == Modality.PT)
+        path, *sidecars = scan.files
+        emission = scan.attributes.modality == Modality.PT
+        return read_nifti(path, emission=emission, sidecars=sidecars)
     series = deidentify_files(
         scan.files, work, key=key, profile=load_profile(_PROFILE), durable=False
     )
