@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from reidscope_protocols.cohort import Cohort
 from reidscope_protocols.face_experiment import FaceExperiment, GalleryError
@@ -19,6 +20,10 @@ from reidscope_protocols.study import (
     priced,
 )
 from reidscope_protocols.vocabulary import ConstantRole
+
+# no test asserts a time: a busy machine fails none
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 MakeStudy = Callable[..., Study]
 SHA256 = {
