@@ -181,10 +181,13 @@ def show(
     for arm, attacker in plan.readings:
         name = reading_name(arm, attacker)
         rates = {
-            n: sum(one.found[name][n] * one.people for one in found) / max(acquired, 1)
-            for n in found[0].found[name]
+            n: sum(one.found.get(name, {}).get(n, 0.0) * one.people for one in found)
+            / max(acquired, 1)
+            for n in found[0].found[reading_name(UNMODIFIED, Attacker.CALIBRATED)]
         }
-        strangers = sum(one.strangers_found[name] * one.people for one in found) / max(acquired, 1)
+        strangers = sum(one.strangers_found.get(name, 0.0) * one.people for one in found) / max(
+            acquired, 1
+        )
         print(f"  {name:<24} rank 1: "
               + ", ".join(f"{rate:.1%} of {n}" for n, rate in rates.items())
               + f"; strangers {strangers:.1%}")  # fmt: skip
