@@ -285,3 +285,16 @@ def test_voxels_that_resampling_left_without_a_number_are_air(tmp_path: Path) ->
     head(tmp_path).parent.mkdir(parents=True)
     nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), head(tmp_path))
     assert set(np.unique(read_nifti(head(tmp_path)).voxels)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("air", [-1000.0, -0.7, 0.0, 5.0])
+def test_air_below_zero_is_dark_and_other_voxels_stay_as_they_are(
+    tmp_path: Path, air: float
+) -> None:
+    """Normalised and masked images; what is lit in front of a face would hide it."""
+    voxels = np.full((18, 22, 20), air, np.float32)
+    voxels[4:-4, 4:-4, 4:-4] = air + 300
+    head(tmp_path).parent.mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), head(tmp_path))
+    read = read_nifti(head(tmp_path)).voxels
+    assert np.allclose(np.unique(read), np.unique(voxels) - min(air, 0))

@@ -68,8 +68,17 @@ def read_nifti(path: Path, *, emission: bool = False, sidecars: Sequence[Path] =
     voxels = np.where(np.isnan(voxels), np.float32(0), voxels)
     if not np.isfinite(voxels).all():
         raise unusable(SeriesProblem.UNSUPPORTED)
-    volume = to_ras(voxels, affine)
+    volume = to_ras(voxels if emission else _above_air(voxels), affine)
     return head_of(replace(volume, emission=True)) if emission else volume
+
+
+def _above_air(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make air 0 where it was written below 0, as in what was normalised or masked.
+
+    What a scanner measures is never below 0: there voxels stay as they are.
+    """
+    air = np.median([voxels[i, j, k] for i in (0, -1) for j in (0, -1) for k in (0, -1)])
+    return voxels if air >= 0 else np.maximum(voxels - np.float32(air), 0)
 
 
 def _mean_frame(image: nibabel.Nifti1Image, said: PetSidecar) -> NDArray[np.float32]:
