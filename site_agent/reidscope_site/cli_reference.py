@@ -29,6 +29,7 @@ from reidscope_protocols.statements import malformed
 from reidscope_protocols.study import Study
 from reidscope_protocols.terminal import counted, say, show_json, show_table
 from reidscope_protocols.vocabulary import Direction, Fusion, Mate
+from reidscope_site.progress import stoppable
 
 if TYPE_CHECKING:
     from reidscope_site.face.constants import ConstantFiles
@@ -146,7 +147,7 @@ def build(
         check_taken_over(gallery, plan)
     for folder in (out, workspace):
         folder.mkdir(parents=True, exist_ok=True)
-    with counted() as progress:
+    with stoppable(), counted() as progress:
         built = build_reference(
             out,
             plan,

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +23,12 @@ from reidscope_site.face.arms import resolve
 from reidscope_site.face.recognise import load
 from reidscope_site.face.template import template
 from reidscope_site.reference.people import PublicSource, Studio, readouts_of
+from reidscope_site.reference.processes import processes
 from reidscope_site.reference.rows import RowFile
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     from numpy.typing import NDArray
 
     from reidscope_site.reference.plan import Plan, Progress
@@ -157,9 +158,7 @@ def workshop(
         A network that is not what is declared, or an arm that is not installed.
     """
     maker.studio()  # once here: what a new process raises at its start is lost
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_start, initargs=(maker,)
-    ) as pool:
+    with processes(jobs, _start, (maker,)) as pool:
         yield Workshop(
             folder=folder,
             maker=maker,

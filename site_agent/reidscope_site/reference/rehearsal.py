@@ -10,9 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from scipy.stats import hypergeom
@@ -26,6 +24,7 @@ from reidscope_site.face.evaluate import ReadFaces, comparison, read_faces
 from reidscope_site.face.found import chance_at
 from reidscope_site.reference.left_out import require
 from reidscope_site.reference.people import Shown
+from reidscope_site.reference.processes import processes
 from reidscope_site.synthetic.seeds import Population
 
 if TYPE_CHECKING:
@@ -125,12 +124,7 @@ def rehearse(
     require(source, [(Population.REHEARSAL, what, people) for what in (Shown.SCAN, named)])
     found = []
     load_constants(experiment, files)  # once here: what a new process raises at its start is lost
-    with ProcessPoolExecutor(
-        jobs,
-        mp_context=get_context("spawn"),
-        initializer=_start,
-        initargs=(experiment, files, source),
-    ) as pool:
+    with processes(jobs, _start, (experiment, files, source)) as pool:
         for number, person in enumerate(pool.map(_rehearse, range(people)), start=1):
             found.append(person)
             if progress:
