@@ -1,4 +1,4 @@
-"""An archive over DICOMweb: a real Orthanc, and one that answers as it likes."""
+"""An archive over DICOMweb that answers as it likes; `test_orthanc` has a real one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import json
 import shutil
 import socket
 import stat
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.site.archives import JSON, Answer, answering, config, multipart, served, site
 
 from reidscope_protocols.errors import (
     ConfigError,
@@ -32,53 +25,18 @@ from reidscope_protocols.errors import (
     UnreachableError,
 )
 from reidscope_site.agent import Agent
-from reidscope_site.config import Home, Policy, SiteConfig, write_new_home
-from reidscope_site.enrol import make_keys
 from reidscope_site.indexing import index
 from reidscope_site.sources import dicomweb
 from reidscope_site.sources.dicomweb import Archive, ArchivedSeries
 from reidscope_site.sources.multipart import boundary_of, parts
-from reidscope_site.sources.reading import read_scan
 
 Series = Callable[..., tuple[Path, ...]]
-Answer = tuple[int, str, bytes]
 SERIES = ArchivedSeries(study_uid="1.2.3", series_uid="1.2.3.4", instances=2)
-JSON = "application/dicom+json"
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicomweb, "WAIT_SECONDS", 0.001)
-
-
-@contextmanager
-def answering(answer: Callable[[str, dict[str, list[str]], Any], Answer]) -> Iterator[str]:
-    """Hold a server for the block; `answer` says what comes back for a path."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parsed = urlsplit(self.path)
-            status, kind, body = answer(parsed.path, parse_qs(parsed.query), self.headers)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/web"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def config(url: str, **more: Any) -> SiteConfig:
-    return SiteConfig(name="north", dicomweb=url, **more)
 
 
 def listed(number: int) -> dict[str, Any]:
@@ -87,12 +45,6 @@ def listed(number: int) -> dict[str, Any]:
         "0020000E": {"vr": "UI", "Value": [f"1.2.{number}.1"]},
         "00201209": {"vr": "IS", "Value": [12]},
     }
-
-
-def multipart(*bodies: bytes, boundary: str = "b") -> bytes:
-    head = b"Content-Type: application/dicom\r\n\r\n"
-    joined = b"".join(b"--%b\r\n%b%b\r\n" % (boundary.encode(), head, body) for body in bodies)
-    return joined + f"--{boundary}--\r\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -277,51 +229,6 @@ def test_a_series_is_fetched_whole_or_not_at_all(
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"one", b"", b"three"]
 
 
-def site(tmp_path: Path, url: str, **more: Any) -> Agent:
-    home = Home(tmp_path / "home")
-    write_new_home(home, config(url, **more), Policy(declared_people=20))
-    make_keys(home)
-    return Agent(home)
-
-
-def served(folder: Path) -> Callable[[str, dict[str, list[str]], Any], Answer]:
-    """Answer as an archive of the DICOM files in `folder`, with a metadata answer for each."""
-    read = cache(pydicom.dcmread)
-
-    def answer(path: str, query: dict[str, list[str]], _: object) -> Answer:
-        held = [read(each) for each in sorted(folder.rglob("*.dcm"))]
-        if path.endswith("/series"):
-            wanted = [one for one in held if one.Modality == query["Modality"][0]]
-            firsts = {one.SeriesInstanceUID: one for one in wanted}
-            rows = [
-                {
-                    "0020000D": {"vr": "UI", "Value": [one.StudyInstanceUID]},
-                    "0020000E": {"vr": "UI", "Value": [uid]},
-                    "00201209": {
-                        "vr": "IS",
-                        "Value": [sum(each.SeriesInstanceUID == uid for each in wanted)],
-                    },
-                }
-                for uid, one in firsts.items()
-            ]
-            return 200, JSON, json.dumps(rows[int(query["offset"][0]) :]).encode()
-        series = path.split("/")[5]
-        of_it = [one for one in held if one.SeriesInstanceUID == series]
-        if path.endswith("/metadata"):
-            headers = [one.to_json_dict() for one in of_it]
-            for one in headers:
-                del one["7FE00010"]
-            return 200, JSON, json.dumps(headers).encode()
-        files = [
-            path.read_bytes()
-            for path in sorted(folder.rglob("*.dcm"))
-            if read(path).SeriesInstanceUID == series
-        ]
-        return 200, "multipart/related; boundary=b", multipart(*files)
-
-    return answer
-
-
 def test_only_heads_are_fetched_once_into_the_sites_own_home(
     tmp_path: Path, series: Series
 ) -> None:
@@ -442,82 +349,6 @@ def test_an_archive_that_delivers_nothing_is_said_to(tmp_path: Path, series: Ser
         with pytest.raises(NoDicomError, match="1 series that it lists and does not deliver"):
             index(agent)
         agent.close()
-
-
-ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[str]:
-    """A real archive on this machine alone, with storage of its own."""
-    if ORTHANC is None:
-        pytest.skip("Orthanc is not installed (Debian: orthanc and orthanc-dicomweb)")
-    with socket.socket() as free, socket.socket() as other:
-        free.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, dicom = free.getsockname()[1], other.getsockname()[1]
-    settings = {
-        "Name": "test",
-        "StorageDirectory": str(tmp_path / "storage"),
-        "IndexDirectory": str(tmp_path / "storage"),
-        "HttpPort": port,
-        "DicomPort": dicom,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "HttpBindAddresses": ["127.0.0.1"],
-        "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    with (tmp_path / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen(
-            [ORTHANC, tmp_path / "orthanc.json"], stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            base = f"http://127.0.0.1:{port}"
-            for _ in range(200):
-                assert process.poll() is None, (tmp_path / "orthanc.log").read_text()[-2000:]
-                try:
-                    if httpx.get(f"{base}/system", timeout=1, trust_env=False).is_success:
-                        break
-                except httpx.HTTPError:
-                    time.sleep(0.1)
-            yield base
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-@pytest.mark.slow
-def test_a_real_orthanc_is_indexed_and_a_volume_read(
-    tmp_path: Path, series: Series, orthanc: str
-) -> None:
-    for number, changes in enumerate(
-        [
-            {"SeriesDate": "20190101", "StudyInstanceUID": "1.2.3.1"},
-            {"SeriesDate": "20200101", "StudyInstanceUID": "1.2.3.2"},
-            {"BodyPartExamined": "KNEE", "StudyInstanceUID": "1.2.3.3"},
-            {"Modality": "PT", "StudyInstanceUID": "1.2.3.4"},
-        ]
-    ):
-        for path in series(tmp_path / "up" / str(number), f"ID-{number // 2}", **changes):
-            sent = httpx.post(f"{orthanc}/instances", content=path.read_bytes(), trust_env=False)
-            assert sent.is_success
-    agent = site(tmp_path, f"{orthanc}/dicom-web")
-    found = index(agent)
-    (person,) = found.resolution.people
-    assert [scan.taken for scan in person.scans] == ["20190101", "20200101"]
-    assert found.resolution.series == {
-        "taken": 2,
-        "not-a-head": 1,
-        "pet-not-attenuation-corrected": 1,
-    }
-    (tmp_path / "work").mkdir()
-    volume = read_scan(person.first, key=agent.site_key, work=tmp_path / "work")
-    assert volume.voxels.shape == (16, 16, 12)
-    assert sorted({float(plane.mean()) for plane in volume.voxels.T}) == [*map(float, range(12))]
-    assert index(agent).read == 0
-    agent.close()
 
 
 def test_of_somebody_who_opted_out_nothing_but_headers_is_asked_for(
