@@ -43,7 +43,10 @@ def test_attributes_are_those_of_the_first_scan_by_date(tmp_path: Path, series: 
         ({"PatientSex": "female"}, Attributes(modality="MR", year=2019)),
         ({"PatientBirthDate": "19900601"}, Attributes(age_years=28, modality="MR", year=2019)),
         ({"PatientAge": "", "PatientBirthDate": "x"}, Attributes(modality="MR", year=2019)),
-        ({"Modality": "CT"}, Attributes(modality="CT", year=2019)),
+        (
+            {"Modality": "CT", "RescaleIntercept": "-1024", "RescaleSlope": "1"},
+            Attributes(modality="CT", year=2019),
+        ),
     ],
 )
 def test_what_a_header_does_not_tell_is_not_known(
