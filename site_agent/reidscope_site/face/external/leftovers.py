@@ -60,7 +60,7 @@ def end_marked(folder: Path) -> None:
 
 def forget_left() -> None:
     """Remove folders of runs that were killed with their agent, and end what still runs in them."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in _left():
         with suppress(OSError):
             state = folder.lstat()
             if folder.is_symlink() or state.st_uid != os.getuid():
@@ -74,6 +74,14 @@ def forget_left() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def _left() -> Iterator[Path]:
+    """Look where temporary folders may lie: `tempfile.gettempdir` would write a file to know."""
+    named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
+    for place in dict.fromkeys([*named, "/tmp", "/var/tmp"]):  # noqa: S108  # looked at, not used
+        with suppress(OSError):
+            yield from list(Path(place).glob(f"{_PREFIX}*"))
 
 
 def _processes() -> Iterator[int]:
